@@ -1,0 +1,25 @@
+//! The media types that decide anything in a registry. All others pass through as they came.
+
+/// An OCI image manifest (image-spec, "OCI Image Manifest Specification").
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// An OCI image index (image-spec, "OCI Image Index Specification").
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's image manifest, version 2 schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker's signed and unsigned schema 1, long deprecated: its layers hide under `fsLayers`, and no client here writes it.
+pub const DOCKER_SCHEMA_1: [&str; 2] =
+    ["application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws"];
+
+/// Whether content of this type can only be a manifest.
+pub fn is_manifest(media_type: &str) -> bool {
+    [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST].contains(&media_type)
+}
+
+/// Whether content of this type may lie elsewhere than in the registry, so that a manifest may name it without pushing it
+/// (image-spec, "Non-Distributable Layers"; Docker's foreign layers).
+pub fn may_be_elsewhere(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+}
