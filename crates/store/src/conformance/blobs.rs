@@ -1,0 +1,132 @@
+//! Duties of a blob store.
+
+use bytes::Bytes;
+
+use crate::{BlobStore, Content, Location, Timestamp};
+
+async fn read(content: Content) -> Bytes {
+    match content {
+        Content::Memory(bytes) => bytes,
+        Content::File { file, size } => {
+            let mut bytes = vec![0; usize::try_from(size).unwrap()];
+            std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0).unwrap();
+            bytes.into()
+        }
+    }
+}
+
+pub(super) async fn write(store: &dyn BlobStore, pieces: &[&[u8]]) -> Location {
+    let location = store.allocate();
+    let mut staging = store.stage(&location, 0).await.unwrap().unwrap();
+    for piece in pieces {
+        staging.write(Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    staging.sync().await.unwrap();
+    location
+}
+
+async fn delete(store: &dyn BlobStore, locations: &[&Location]) {
+    let left = store.delete(locations.iter().map(|location| (*location).clone()).collect()).await.unwrap();
+    assert!(left.is_empty(), "{left:?} could not be deleted");
+}
+
+pub(super) async fn what_was_synced_is_read(store: &dyn BlobStore) {
+    let empty = write(store, &[]).await;
+    let whole = write(store, &[b"one", b"", b"two", &[7; 300_000]]).await;
+    let expected = [b"onetwo".as_slice(), &[7; 300_000]].concat();
+    assert_eq!(read(store.open(&empty, 0).await.unwrap().unwrap()).await, Bytes::new());
+    assert!(read(store.open(&whole, 300_006).await.unwrap().unwrap()).await == expected);
+    delete(store, &[&empty, &whole]).await;
+}
+
+pub(super) async fn a_wrong_length_is_refused(store: &dyn BlobStore) {
+    let location = write(store, &[b"content"]).await;
+    assert!(store.open(&location, 6).await.unwrap().is_none());
+    assert!(store.open(&location, 8).await.unwrap().is_none());
+    assert!(store.open(&store.allocate(), 0).await.unwrap().is_none(), "nothing was written there");
+    delete(store, &[&location]).await;
+}
+
+pub(super) async fn a_staged_blob_goes_on_after_what_was_synced(store: &dyn BlobStore) {
+    let location = store.allocate();
+    let mut staging = store.stage(&location, 0).await.unwrap().unwrap();
+    staging.write("synced".into()).await.unwrap();
+    staging.sync().await.unwrap();
+    staging.write("lost".into()).await.unwrap();
+    drop(staging);
+    let mut staging = store.stage(&location, 6).await.unwrap().unwrap();
+    staging.write(" and more".into()).await.unwrap();
+    staging.sync().await.unwrap();
+    let seen = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let feed = seen.clone();
+    staging.read_back(Box::new(move |bytes| feed.lock().extend_from_slice(bytes))).await.unwrap();
+    assert_eq!(*seen.lock(), b"synced and more");
+    assert_eq!(read(store.open(&location, 15).await.unwrap().unwrap()).await, "synced and more");
+    assert!(store.stage(&location, 16).await.unwrap().is_none(), "more than was ever written");
+    delete(store, &[&location]).await;
+    assert!(store.stage(&location, 1).await.unwrap().is_none(), "it was deleted");
+}
+
+pub(super) async fn deleting_is_final_and_repeatable(store: &dyn BlobStore) {
+    let (gone, stays) = (write(store, &[b"a"]).await, write(store, &[b"b"]).await);
+    let unfinished = store.allocate();
+    let mut staging = store.stage(&unfinished, 0).await.unwrap().unwrap();
+    staging.write("half".into()).await.unwrap();
+    delete(store, &[&gone, &unfinished, &gone]).await;
+    drop(staging);
+    delete(store, &[&gone, &store.allocate()]).await;
+    assert!(store.open(&gone, 1).await.unwrap().is_none());
+    assert!(store.open(&unfinished, 4).await.unwrap().is_none());
+    assert_eq!(read(store.open(&stays, 1).await.unwrap().unwrap()).await, "b");
+    delete(store, &[&stays]).await;
+}
+
+pub(super) async fn places_are_never_the_same(store: &dyn BlobStore) {
+    let places: std::collections::HashSet<_> = (0..5_000).map(|_| store.allocate()).collect();
+    assert_eq!(places.len(), 5_000);
+}
+
+pub(super) async fn quarantined_content_is_gone(store: &dyn BlobStore) {
+    let location = write(store, &[b"bad"]).await;
+    store.quarantine(&location).await.unwrap();
+    assert!(store.open(&location, 3).await.unwrap().is_none());
+    assert_eq!(scan(store).await, []);
+    store.quarantine(&location).await.unwrap();
+}
+
+async fn scan(store: &dyn BlobStore) -> Vec<Location> {
+    let mut found = Vec::new();
+    let tomorrow = Timestamp::now().after(std::time::Duration::from_secs(86_400));
+    store
+        .scan(tomorrow, &mut |batch| {
+            found.extend(batch);
+            true
+        })
+        .await
+        .unwrap();
+    found.sort();
+    found
+}
+
+pub(super) async fn a_scan_finds_every_object(store: &dyn BlobStore) {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(write(store, &[b"x"]).await);
+    }
+    all.sort();
+    assert_eq!(scan(store).await, all);
+    let mut early = Vec::new();
+    store
+        .scan(Timestamp(0), &mut |batch| {
+            early.extend(batch);
+            true
+        })
+        .await
+        .unwrap();
+    assert_eq!(early, [], "all of them are younger");
+    delete(store, &all.iter().collect::<Vec<_>>()).await;
+}
+
+pub(super) async fn nothing_is_left(store: &dyn BlobStore) {
+    assert_eq!(scan(store).await, []);
+}

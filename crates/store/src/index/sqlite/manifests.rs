@@ -1,0 +1,230 @@
+//! Manifests, their tags and what they name.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+use wharf_oci::{Algorithm, Digest, Need, Reference, RepositoryName, Tag};
+
+use super::{Entry, blobs, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed};
+use crate::Timestamp;
+use crate::index::{ManifestDeletion, ManifestRecord, NewManifest, PutOutcome};
+
+/// The row of a manifest in a repository.
+fn id_by_digest(connection: &Connection, repository: i64, digest: &Digest) -> rusqlite::Result<Option<i64>> {
+    let sql = match digest.algorithm() {
+        Algorithm::Sha256 => "SELECT id FROM manifests WHERE repository_id = ?1 AND sha256 = ?2",
+        Algorithm::Sha512 => "SELECT id FROM manifests WHERE repository_id = ?1 AND sha512 = ?2",
+    };
+    connection.prepare_cached(sql)?.query_row((repository, digest.hash()), |row| row.get(0)).optional()
+}
+
+fn id_by_tag(connection: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT manifest_id FROM tags WHERE repository_id = ?1 AND name = ?2")?
+        .query_row((repository, tag.as_str()), |row| row.get(0))
+        .optional()
+}
+
+/// Both digests of a manifest.
+fn digests(connection: &Connection, id: i64) -> rusqlite::Result<[Digest; 2]> {
+    connection
+        .prepare_cached("SELECT sha256, sha512 FROM manifests WHERE id = ?1")?
+        .query_row([id], |row| Ok([digest_column(row, 0)?, digest_column(row, 1)?]))
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> rusqlite::Result<Option<ManifestRecord>> {
+    let Some(repository) = repository_id(connection, repository)? else { return Ok(None) };
+    let id = match reference {
+        Reference::Tag(tag) => id_by_tag(connection, repository, tag)?,
+        Reference::Digest(digest) => id_by_digest(connection, repository, digest)?,
+    };
+    let Some(id) = id else { return Ok(None) };
+    connection
+        .prepare_cached("SELECT sha256, media_type, bytes FROM manifests WHERE id = ?1")?
+        .query_row([id], |row| {
+            let digest = match reference {
+                Reference::Digest(digest) => *digest,
+                Reference::Tag(_) => digest_column(row, 0)?,
+            };
+            Ok(ManifestRecord { digest, media_type: row.get(1)?, bytes: Bytes::from(row.get::<_, Vec<u8>>(2)?) })
+        })
+        .optional()
+}
+
+pub(super) fn put(connection: &Connection, new: &NewManifest) -> rusqlite::Result<PutOutcome> {
+    let now = Timestamp::now();
+    // A push that is refused leaves nothing behind, not even the repository's name. No row has the id 0.
+    let known = repository_id(connection, &new.repository)?.unwrap_or(0);
+    if let Some(current) = failed_condition(connection, known, new)? {
+        return Ok(PutOutcome::ConditionFailed(current));
+    }
+    let missing = missing(connection, known, new)?;
+    if !missing.is_empty() {
+        return Ok(PutOutcome::Missing(missing));
+    }
+    let repository = ensure_repository(connection, &new.repository, now)?;
+    let id = store(connection, repository, new, now)?;
+    for tag in &new.tags {
+        point(connection, repository, tag, id, now)?;
+        let entry =
+            Entry { action: "tag.put", repository: new.repository.as_str(), tag: Some(tag.as_str()), digest: Some(&new.sha256) };
+        log(connection, &new.actor, now, &entry)?;
+    }
+    collection::hold(connection, repository, id)?;
+    if new.tags.is_empty() {
+        collection::let_go(connection, id, now)?;
+    }
+    make_collectable(connection, repository, now)?;
+    Ok(PutOutcome::Stored)
+}
+
+/// What is named now where a precondition does not hold.
+fn failed_condition(connection: &Connection, repository: i64, new: &NewManifest) -> rusqlite::Result<Option<Option<Digest>>> {
+    if new.conditions.is_empty() {
+        return Ok(None);
+    }
+    let named = if new.tags.is_empty() {
+        vec![id_by_digest(connection, repository, &new.sha256)?]
+    } else {
+        new.tags.iter().map(|tag| id_by_tag(connection, repository, tag)).collect::<rusqlite::Result<_>>()?
+    };
+    for id in named {
+        let current = id.map(|id| digests(connection, id)).transpose()?;
+        if !new.conditions.iter().all(|condition| condition.holds(current.as_ref())) {
+            return Ok(Some(current.map(|[sha256, _]| sha256)));
+        }
+    }
+    Ok(None)
+}
+
+/// What the manifest names, needs, and the repository does not hold.
+fn missing(connection: &Connection, repository: i64, new: &NewManifest) -> rusqlite::Result<Vec<Digest>> {
+    let mut missing = Vec::new();
+    for reference in &new.manifest.references {
+        let digest = &reference.digest;
+        let is_there = match reference.need {
+            Need::Optional => true,
+            Need::Child => new.sparse || id_by_digest(connection, repository, digest)?.is_some(),
+            Need::Required => {
+                blobs::in_repository(connection, repository, digest)?.is_some()
+                    || id_by_digest(connection, repository, digest)?.is_some()
+            }
+        };
+        if !is_there {
+            missing.push(*digest);
+        }
+    }
+    Ok(missing)
+}
+
+/// Stores the manifest itself and what it names. One that is there already is taken as pushed again now, and keeps its first media type: the same
+/// bytes under two types are a client's mistake, and answers under other tags must not change.
+fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Timestamp) -> rusqlite::Result<i64> {
+    if let Some(id) = id_by_digest(connection, repository, &new.sha256)? {
+        connection.prepare_cached("UPDATE manifests SET pushed_at = ?2 WHERE id = ?1")?.execute((id, now.0))?;
+        return Ok(id);
+    }
+    let manifest = &new.manifest;
+    let id = connection
+        .prepare_cached(
+            "INSERT INTO manifests
+                 (repository_id, sha256, sha512, media_type, bytes, subject, artifact_type, annotations, pushed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .insert((
+            repository,
+            new.sha256.hash(),
+            new.sha512.hash(),
+            &manifest.media_type,
+            &new.bytes[..],
+            manifest.subject.as_ref().map(Digest::hash),
+            &manifest.artifact_type,
+            &manifest.annotations,
+            now.0,
+        ))?;
+    let mut names = connection
+        .prepare_cached("INSERT OR IGNORE INTO manifest_references (repository_id, digest, manifest_id) VALUES (?1, ?2, ?3)")?;
+    for reference in &manifest.references {
+        names.execute((repository, reference.digest.hash(), id))?;
+    }
+    connection
+        .prepare_cached("UPDATE repositories SET manifests = manifests + 1, bytes = bytes + ?2 WHERE id = ?1")?
+        .execute((repository, signed(new.bytes.len() as u64)))?;
+    let entry = Entry { action: "manifest.put", repository: new.repository.as_str(), tag: None, digest: Some(&new.sha256) };
+    log(connection, &new.actor, now, &entry)?;
+    Ok(id)
+}
+
+/// Makes a tag point at a manifest. The one it pointed at before is let go.
+fn point(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let before = id_by_tag(connection, repository, tag)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO tags (repository_id, name, manifest_id, updated_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository_id, name) DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at",
+        )?
+        .execute((repository, tag.as_str(), manifest, now.0))?;
+    match before {
+        Some(before) if before != manifest => collection::let_go(connection, before, now),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn delete(
+    connection: &Connection,
+    repository: &RepositoryName,
+    reference: &Reference,
+    actor: &str,
+) -> rusqlite::Result<ManifestDeletion> {
+    let now = Timestamp::now();
+    let Some(id) = repository_id(connection, repository)? else { return Ok(ManifestDeletion::UnknownRepository) };
+    let deletion = match reference {
+        Reference::Tag(tag) => {
+            let Some(manifest) = id_by_tag(connection, id, tag)? else { return Ok(ManifestDeletion::Unknown) };
+            connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?.execute((id, tag.as_str()))?;
+            collection::let_go(connection, manifest, now)?;
+            let entry = Entry { action: "tag.delete", repository: repository.as_str(), tag: Some(tag.as_str()), digest: None };
+            log(connection, actor, now, &entry)?;
+            ManifestDeletion::Deleted { digests: Vec::new(), tags: vec![tag.clone()] }
+        }
+        Reference::Digest(digest) => {
+            let Some(manifest) = id_by_digest(connection, id, digest)? else { return Ok(ManifestDeletion::Unknown) };
+            let digests = digests(connection, manifest)?;
+            let tags = remove(connection, id, manifest, now)?;
+            for tag in &tags {
+                let entry = Entry {
+                    action: "tag.delete",
+                    repository: repository.as_str(),
+                    tag: Some(tag.as_str()),
+                    digest: Some(&digests[0]),
+                };
+                log(connection, actor, now, &entry)?;
+            }
+            let entry =
+                Entry { action: "manifest.delete", repository: repository.as_str(), tag: None, digest: Some(&digests[0]) };
+            log(connection, actor, now, &entry)?;
+            ManifestDeletion::Deleted { digests: digests.to_vec(), tags }
+        }
+    };
+    make_collectable(connection, id, now)?;
+    Ok(deletion)
+}
+
+/// Removes a manifest and its tags, and lets go what it held.
+pub(super) fn remove(connection: &Connection, repository: i64, manifest: i64, now: Timestamp) -> rusqlite::Result<Vec<Tag>> {
+    collection::let_go_held_by(connection, repository, manifest, now)?;
+    let mut tags = connection.prepare_cached("DELETE FROM tags WHERE manifest_id = ?1 RETURNING name")?;
+    let tags = tags.query_map([manifest], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    connection.prepare_cached("DELETE FROM manifest_references WHERE manifest_id = ?1")?.execute([manifest])?;
+    connection
+        .prepare_cached(
+            "UPDATE repositories SET manifests = manifests - 1, bytes = bytes - (SELECT length(bytes) FROM manifests WHERE id = ?2) WHERE id = ?1",
+        )?
+        .execute((repository, manifest))?;
+    connection.prepare_cached("DELETE FROM manifests WHERE id = ?1")?.execute([manifest])?;
+    // A tag was checked when it was put.
+    Ok(tags.iter().filter_map(|tag| tag.parse().ok()).collect())
+}

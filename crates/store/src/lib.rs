@@ -1,0 +1,36 @@
+//! Where a registry keeps what was pushed to it: blobs in a [`BlobStore`], everything else in an [`Index`], and [`Store`] over both with
+//! the rules that keep them true to each other.
+//!
+//! What a caller may rely on:
+//!
+//! * What [`Store`] has acknowledged is durable: the blob's file and folder are synced and the index transaction is committed and synced.
+//! * A blob can be read only if its digest was verified while it was written, and its length is checked again whenever it is opened.
+//! * A manifest, its tags and its place among the referrers of its subject become visible in one step, or not at all.
+//! * Collection runs beside pushes. What a caller was told exists ([`Store::leased_blob`], [`Store::mount`], a finished upload) stays for a lease's time.
+//! * Memory does not grow with the size of a blob, and nothing is scanned before the store can answer.
+mod blobs;
+mod cache;
+mod collect;
+#[doc(hidden)]
+pub mod conformance;
+mod error;
+mod index;
+mod leases;
+pub mod lock;
+mod maintain;
+mod scrub;
+mod store;
+mod time;
+mod uploads;
+
+pub use blobs::{BlobStore, Content, Feed, Files, Location, Staging};
+pub use collect::{CollectOptions, Collected, Held, Progress};
+pub use error::{Result, StoreError};
+pub use index::{
+    BlobDeletion, BlobRecord, Change, Condition, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome,
+    Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
+};
+pub use scrub::Scrubbed;
+pub use store::{Blob, Options, Store};
+pub use time::Timestamp;
+pub use uploads::{FinishError, NotAnUploadId, Upload, UploadId};

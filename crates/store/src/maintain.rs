@@ -1,0 +1,113 @@
+//! Background work: what has to be done now and then, and what takes long.
+
+use std::time::{Duration, Instant};
+
+use crate::store::Options;
+use crate::{Result, Store, StoreError, Timestamp};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// The longest time between two turns of scrubbing.
+const SCRUB_TURN: Duration = Duration::from_secs(600);
+
+impl Store {
+    /// Background work, until the future is dropped: settles idle uploads, deletes freed bytes, ends stale sessions, collects, scrubs. Collecting and scrubbing may
+    /// take long, and what others rely on is due in the meantime, so each kind has its own turns.
+    pub async fn maintain(&self) {
+        tokio::join!(self.keep_house(), self.keep_collecting(), self.keep_scrubbing());
+    }
+
+    async fn keep_collecting(&self) {
+        let Some(every) = self.options.collect_every else { return };
+        loop {
+            tokio::time::sleep(every).await;
+            self.collect(crate::CollectOptions::default(), &mut |_| {}).await.map_or_else(|error| report(&error), drop);
+        }
+    }
+
+    async fn keep_scrubbing(&self) {
+        let Some(every) = self.options.scrub_every else { return };
+        loop {
+            tokio::time::sleep(every.min(SCRUB_TURN)).await;
+            self.scrub_once().await.map_or_else(|error| report(&error), drop);
+        }
+    }
+
+    async fn keep_house(&self) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut due = Due::new(&self.options);
+        loop {
+            let freed = tokio::select! {
+                _ = tick.tick() => false,
+                () = self.freed.notified() => true,
+            };
+            let done = if freed { self.bury().await.map(drop) } else { self.keep_house_once(&mut due).await };
+            done.unwrap_or_else(|error| report(&error));
+        }
+    }
+
+    async fn keep_house_once(&self, due: &mut Due) -> Result<()> {
+        if due.beat.is_due() {
+            self.index.beat().await?;
+        }
+        if due.settle.is_due() {
+            self.uploads.settle(false).await;
+        }
+        if due.minute.is_due() {
+            let active = self.uploading().await?;
+            self.leases.prune(|repository| active.contains(repository));
+            if let Some(history) = self.options.history {
+                self.index.trim_changes(history).await?;
+            }
+        }
+        if let (true, Some(expiry)) = (due.expire.is_due(), self.options.upload_expiry) {
+            let expired = self.uploads.expire(Timestamp::now().before(expiry)).await?;
+            if expired > 0 {
+                tracing::info!(expired, "ended upload sessions without progress");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn report(error: &StoreError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "background work failed; it is tried again");
+}
+
+/// When each kind of housekeeping comes next.
+struct Due {
+    beat: Every,
+    settle: Every,
+    minute: Every,
+    expire: Every,
+}
+
+impl Due {
+    fn new(options: &Options) -> Self {
+        Self {
+            beat: Every::new(Some(options.beat())),
+            settle: Every::new(Some(Duration::from_secs(5))),
+            minute: Every::new(Some(MINUTE)),
+            expire: Every::new(options.upload_expiry.map(|expiry| (expiry / 2).min(MINUTE))),
+        }
+    }
+}
+
+struct Every {
+    period: Option<Duration>,
+    last: Instant,
+}
+
+impl Every {
+    fn new(period: Option<Duration>) -> Self {
+        Self { period, last: Instant::now() }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self.period.is_some_and(|period| self.last.elapsed() >= period);
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+}

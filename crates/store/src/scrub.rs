@@ -1,0 +1,95 @@
+//! Reading blobs again now and then, because disks forget.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wharf_oci::{Algorithm, Hasher};
+
+use crate::index::BlobRecord;
+use crate::{Content, Result, Store, Timestamp};
+
+/// Blobs verified in one turn.
+const TURN: usize = 64;
+/// Bytes read at a time.
+const PIECE: usize = 256 << 10;
+
+/// What a turn of scrubbing found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Blobs whose content was right.
+    pub sound: u64,
+    /// Blobs that were put aside.
+    pub damaged: u64,
+}
+
+impl Store {
+    /// Verifies some of the blobs that were not verified for the longest time; none when all were, within the configured time.
+    pub async fn scrub_once(&self) -> Result<Scrubbed> {
+        let Some(every) = self.options.scrub_every else { return Ok(Scrubbed::default()) };
+        let mut scrubbed = Scrubbed::default();
+        for record in self.index.unverified(Timestamp::now().before(every), TURN).await? {
+            match self.is_sound(&record).await {
+                Ok(true) => {
+                    self.index.verified(&record).await?;
+                    scrubbed.sound += 1;
+                }
+                // It may have been collected while it was read.
+                Ok(false) if self.index.unknown_locations(vec![record.location.clone()]).await?.is_empty() => {
+                    self.damage(&record, "found by reading it again").await;
+                    scrubbed.damaged += 1;
+                }
+                Ok(false) => {}
+                // That it cannot be opened now says nothing of its content, and must not keep the others from being verified.
+                Err(error) => tracing::warn!(digest = %record.sha256, %error, "cannot verify a blob"),
+            }
+        }
+        Ok(scrubbed)
+    }
+
+    async fn is_sound(&self, record: &BlobRecord) -> Result<bool> {
+        let Some(content) = self.blobs.open(&record.location, record.size).await? else { return Ok(false) };
+        let hashed = match content {
+            Content::Memory(bytes) => {
+                let mut hasher = Hasher::new(Algorithm::Sha256);
+                hasher.update(&bytes);
+                Ok(hasher)
+            }
+            Content::File { file, size } => hash_slowly(&file, size, self.options.scrub_rate.max(1)).await,
+        };
+        match hashed {
+            Ok(hasher) => Ok(hasher.digest(Algorithm::Sha256) == Some(record.sha256)),
+            Err(error) => {
+                tracing::error!(digest = %record.sha256, %error, "a blob cannot be read");
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Hashes a file at no more than `rate` bytes a second. Piece by piece, so that dropping it ends it soon: a stop does not wait for a whole blob.
+async fn hash_slowly(file: &Arc<File>, size: u64, rate: u64) -> io::Result<Hasher> {
+    let (begun, mut offset) = (Instant::now(), 0);
+    let (mut hasher, mut buffer) = (Hasher::new(Algorithm::Sha256), vec![0; PIECE]);
+    while offset < size {
+        let file = file.clone();
+        let count;
+        (hasher, buffer, count) = tokio::task::spawn_blocking(move || {
+            let count = file.read_at(&mut buffer, offset)?;
+            hasher.update(&buffer[..count]);
+            io::Result::Ok((hasher, buffer, count))
+        })
+        .await
+        .map_err(io::Error::other)??;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += count as u64;
+        #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
+        let planned = Duration::from_secs_f64(offset as f64 / rate as f64);
+        tokio::time::sleep(planned.saturating_sub(begun.elapsed())).await;
+    }
+    Ok(hasher)
+}

@@ -1,0 +1,489 @@
+//! The store: blobs and index under one roof, with the rules that keep them true to each other.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
+
+use crate::cache::{Answer, Hot, blob_key, manifest_key};
+use crate::collect::Collected;
+use crate::index::{
+    BlobDeletion, BlobRecord, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome, Referrer, Sqlite,
+    Totals,
+};
+use crate::leases::Leases;
+use crate::uploads::{FinishError, Upload, UploadId, Uploads};
+use crate::{BlobStore, Content, Files, Result, StoreError, Timestamp};
+
+/// Blobs up to this size are answered from memory; above it a file costs less than the copy.
+const SMALL: u64 = 32 << 10;
+/// How long an answer about free space holds.
+const SPACE_CHECKED: Duration = Duration::from_millis(500);
+
+/// How a store behaves. The defaults suit a build machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long what a client was told exists is safe from collection.
+    pub lease: Duration,
+    /// How long a manifest is kept that nothing holds; `None` for ever.
+    pub grace: Option<Duration>,
+    /// Time between collections; `None` for none but on demand.
+    pub collect_every: Option<Duration>,
+    /// Open upload sessions.
+    pub uploads: usize,
+    /// How long an upload session lives without progress; `None` for ever.
+    pub upload_expiry: Option<Duration>,
+    /// Bytes of disk that uploads leave free, so that deletes and other programs find room.
+    pub min_free: u64,
+    /// Bytes of memory for answers that are asked for often.
+    pub cache: usize,
+    /// Time after which a blob is read again and compared with its digest; `None` for never.
+    pub scrub_every: Option<Duration>,
+    /// Bytes a second that such reading may take.
+    pub scrub_rate: u64,
+    /// How long the change log goes back; `None` for ever.
+    pub history: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        Self {
+            lease: HOUR,
+            grace: Some(24 * HOUR),
+            collect_every: Some(HOUR),
+            uploads: 10_000,
+            upload_expiry: Some(24 * HOUR),
+            min_free: 64 << 20,
+            cache: 8 << 20,
+            scrub_every: Some(30 * 24 * HOUR),
+            scrub_rate: 20 << 20,
+            history: Some(90 * 24 * HOUR),
+        }
+    }
+}
+
+impl Options {
+    /// How often a server with leases notes that it is alive: all the more often the shorter they are.
+    pub(crate) fn beat(&self) -> Duration {
+        self.lease.clamp(Duration::from_secs(1), Duration::from_secs(60))
+    }
+}
+
+/// A blob, opened.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// What is known of it.
+    pub record: Arc<BlobRecord>,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// See the crate's documentation for what a store promises.
+pub struct Store {
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) options: Options,
+    pub(crate) leases: Leases,
+    pub(crate) uploads: Arc<Uploads>,
+    pub(crate) hot: Hot,
+    pub(crate) started: Timestamp,
+    /// Until then every row counts as leased, because the leases of the server before this one are not known.
+    pub(crate) blanket: Timestamp,
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    pub(crate) last_collection: Mutex<Option<(Timestamp, Collected)>>,
+    pub(crate) swept: std::sync::atomic::AtomicBool,
+    pub(crate) freed: Notify,
+    space: Mutex<Option<(Instant, Option<u64>)>>,
+}
+
+impl Store {
+    /// Opens the embedded store, SQLite and files, under `root`, which must exist and be locked ([`crate::lock`]).
+    pub async fn open(root: &Path, options: Options) -> Result<Self> {
+        let files = Files::open(root)?;
+        let index = Sqlite::open(root)?;
+        Self::new(Arc::new(index), Arc::new(files), options).await
+    }
+
+    /// A store over any index and blob store.
+    pub async fn new(index: Arc<dyn Index>, blobs: Arc<dyn BlobStore>, options: Options) -> Result<Self> {
+        let started = Timestamp::now();
+        // A server notes regularly that it is alive, so none of its leases runs longer than this.
+        let blanket = match index.last_beat().await? {
+            None => started,
+            Some(beat) if beat <= started => beat.after(options.lease + options.beat()),
+            Some(_) => started.after(options.lease),
+        };
+        let open = index.idle_uploads(Timestamp(i64::MAX), usize::MAX >> 1).await?.len();
+        Ok(Self {
+            leases: Leases::new(options.lease),
+            uploads: Arc::new(Uploads::new(index.clone(), blobs.clone(), open, options.uploads)),
+            hot: Hot::new(options.cache),
+            index,
+            blobs,
+            options,
+            started,
+            blanket,
+            collecting: tokio::sync::Mutex::default(),
+            last_collection: Mutex::default(),
+            swept: false.into(),
+            freed: Notify::new(),
+            space: Mutex::default(),
+        })
+    }
+
+    /// Notes that leases are given from now on, which the next start has to honour. To be called before the first request; a collection alone gives none, and
+    /// must not put off the end of those of the last server.
+    pub async fn note_alive(&self) -> Result<()> {
+        match self.index.beat().await {
+            // What is stored can be served and deleted all the same.
+            Err(StoreError::Full) => {
+                tracing::warn!("the disk is full");
+                Ok(())
+            }
+            noted => noted,
+        }
+    }
+
+    /// As [`Store::blob`], for a caller that may push: what it is told exists stays for a lease's time.
+    pub async fn leased_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Blob>> {
+        // Only what is there gets a lease, or asking for what is not would cost memory; and after the lease it must be there still.
+        if self.blob(repository, digest).await?.is_none() {
+            return Ok(None);
+        }
+        self.leases.take(repository, digest).await;
+        self.blob(repository, digest).await
+    }
+
+    /// As [`Store::manifest`], for a caller that may push: what it is told exists stays for a lease's time.
+    pub async fn leased_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<Arc<ManifestRecord>>> {
+        // A tag may move in between; then the lease is on what it pointed at, and is taken once more.
+        let mut leased = None;
+        loop {
+            let Some(manifest) = self.manifest(repository, reference).await? else { return Ok(None) };
+            if leased == Some(manifest.digest) {
+                return Ok(Some(manifest));
+            }
+            self.leases.take(repository, &manifest.digest).await;
+            leased = Some(manifest.digest);
+        }
+    }
+
+    /// The blob, opened and of the right length, if the repository holds it.
+    pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Blob>> {
+        let seen = match blob_key(repository, digest, |key| self.hot.get(key)) {
+            Ok(Answer::Blob { record, content }) if is_whole(&content, record.size) => return Ok(Some(Blob { record, content })),
+            Ok(_) => None,
+            Err(seen) => Some(seen),
+        };
+        // A blob may be collected and pushed again between the look into the index and the opening of its file: then there is a newer place.
+        for _ in 0..3 {
+            let Some(record) = self.index.blob(repository, digest).await? else { return Ok(None) };
+            if let Some(content) = self.open_blob(&record).await? {
+                let blob = Blob { record: Arc::new(record), content };
+                if let Some(seen) = seen {
+                    let answer = Answer::Blob { record: blob.record.clone(), content: blob.content.clone() };
+                    blob_key(repository, digest, |key| self.hot.keep(key, answer, seen));
+                }
+                return Ok(Some(blob));
+            }
+            if self.index.blob(repository, digest).await?.as_ref() == Some(&record) {
+                return Err(self.damage(&record, "its file is gone or has another length").await);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The content, in memory when it is small; `None` when its file is gone or has another length.
+    async fn open_blob(&self, record: &BlobRecord) -> Result<Option<Content>> {
+        let Some(content) = self.blobs.open(&record.location, record.size).await? else { return Ok(None) };
+        let Content::File { file, size } = &content else { return Ok(Some(content)) };
+        if *size > SMALL {
+            return Ok(Some(content));
+        }
+        let (file, mut bytes) = (file.clone(), vec![0; usize::try_from(*size).unwrap_or_default()]);
+        let read =
+            tokio::task::spawn_blocking(move || std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0).map(|()| bytes));
+        let bytes = read.await.map_err(|_| StoreError::Stopped)?.map_err(|error| StoreError::io("reading a blob", error))?;
+        if Digest::sha256(&bytes) != record.sha256 {
+            return Err(self.damage(record, "its bytes have another digest").await);
+        }
+        Ok(Some(Content::Memory(bytes.into())))
+    }
+
+    /// Puts a damaged blob aside and says so.
+    pub(crate) async fn damage(&self, record: &BlobRecord, what: &str) -> StoreError {
+        tracing::error!(digest = %record.sha256, location = record.location.0, what, "a blob is damaged: it is put aside and refused; push it again to heal it");
+        let aside = async {
+            self.index.damaged(record).await?;
+            self.blobs.quarantine(&record.location).await
+        };
+        if let Err(error) = aside.await {
+            tracing::error!(%error, "cannot put a damaged blob aside");
+        }
+        self.hot.clear();
+        StoreError::Damaged { digest: record.sha256, what: what.to_owned() }
+    }
+
+    /// Links a blob that `from`, or any repository, holds into `repository`, with a lease; `None` when there is none.
+    pub async fn mount(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+        actor: &Arc<str>,
+    ) -> Result<Option<Arc<BlobRecord>>> {
+        self.leases.take(repository, digest).await;
+        let Some(record) = self.index.mount(repository, digest, from, actor).await? else { return Ok(None) };
+        // A mount promises what an upload would: look before saying yes.
+        match self.blobs.open(&record.location, record.size).await? {
+            Some(_) => Ok(Some(Arc::new(record))),
+            None => {
+                self.damage(&record, "its file is gone or has another length").await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes a blob from a repository.
+    pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, actor: &Arc<str>) -> Result<BlobDeletion> {
+        let deletion = self.index.delete_blob(repository, digest, actor).await?;
+        if let BlobDeletion::Deleted { digests } = &deletion {
+            self.forget_blob(repository, digests);
+            self.freed.notify_one();
+        }
+        Ok(deletion)
+    }
+
+    pub(crate) fn forget_blob(&self, repository: &RepositoryName, digests: &[Digest]) {
+        for digest in digests {
+            blob_key(repository, digest, |key| self.hot.forget(key));
+        }
+    }
+
+    pub(crate) fn forget_manifest(&self, repository: &RepositoryName, references: impl IntoIterator<Item = Reference>) {
+        for reference in references {
+            manifest_key(repository, &reference, |key| self.hot.forget(key));
+        }
+    }
+
+    /// The manifest under a tag or digest.
+    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Arc<ManifestRecord>>> {
+        let seen = match manifest_key(repository, reference, |key| self.hot.get(key)) {
+            Ok(Answer::Manifest(manifest)) => return Ok(Some(manifest)),
+            Ok(Answer::Blob { .. }) => return Ok(None),
+            Err(seen) => seen,
+        };
+        let Some(manifest) = self.index.manifest(repository, reference).await?.map(Arc::new) else { return Ok(None) };
+        manifest_key(repository, reference, |key| self.hot.keep(key, Answer::Manifest(manifest.clone()), seen));
+        Ok(Some(manifest))
+    }
+
+    /// Stores a manifest and moves its tags, all or nothing.
+    pub async fn put_manifest(&self, manifest: NewManifest) -> Result<PutOutcome> {
+        self.leases.take(&manifest.repository, &manifest.sha256).await;
+        let repository = manifest.repository.clone();
+        let tags = manifest.tags.clone().into_iter().map(Reference::Tag);
+        let names: Vec<_> = tags.chain([manifest.sha256, manifest.sha512].map(Reference::Digest)).collect();
+        let outcome = self.index.put_manifest(manifest).await?;
+        if outcome == PutOutcome::Stored {
+            self.forget_manifest(&repository, names);
+        }
+        Ok(outcome)
+    }
+
+    /// Removes a tag, or a manifest with its tags.
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        actor: &Arc<str>,
+    ) -> Result<ManifestDeletion> {
+        let deletion = self.index.delete_manifest(repository, reference, actor).await?;
+        if let ManifestDeletion::Deleted { digests, tags } = &deletion {
+            let digests = digests.iter().copied().map(Reference::Digest);
+            self.forget_manifest(repository, digests.chain(tags.iter().cloned().map(Reference::Tag)));
+        }
+        Ok(deletion)
+    }
+
+    /// Whether anything was ever pushed to the repository and something of it is left.
+    pub async fn repository_exists(&self, repository: &RepositoryName) -> Result<bool> {
+        self.index.repository_exists(repository).await
+    }
+
+    /// Tags in byte order after `after`; `None` for an unknown repository.
+    pub async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Option<Page<String>>> {
+        self.index.tags(repository, after, limit).await
+    }
+
+    /// Repositories that hold a manifest, in byte order after `after`.
+    pub async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<String>> {
+        self.index.repositories(after, limit).await
+    }
+
+    /// Manifests about `subject`, by digest, after `after`.
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<Referrer>> {
+        self.index.referrers(repository, subject, artifact_type, after, limit).await
+    }
+
+    /// Opens an upload session that will answer for `algorithm`; `None` when there are too many.
+    pub async fn begin_upload(
+        &self,
+        repository: &RepositoryName,
+        owner: &Arc<str>,
+        algorithm: Algorithm,
+    ) -> Result<Option<Upload>> {
+        self.check_space().await?;
+        let Some(session) = self.uploads.begin(repository, owner, algorithm).await? else { return Ok(None) };
+        self.uploads.take(session).await
+    }
+
+    /// Bytes that a session has received; `None` when the repository has no such session. Disturbs nobody who writes to it.
+    pub async fn upload_offset(&self, repository: &RepositoryName, id: UploadId) -> Result<Option<u64>> {
+        Ok(self.uploads.find(repository, id).await?.map(|session| session.offset()))
+    }
+
+    /// The right to write to a session; who had it until now loses it.
+    pub async fn take_upload(&self, repository: &RepositoryName, id: UploadId) -> Result<Option<Upload>> {
+        match self.uploads.find(repository, id).await? {
+            Some(session) => self.uploads.take(session).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses with [`StoreError::Full`] when less than the reserve is free. Asked before and while bytes are taken.
+    pub async fn check_space(&self) -> Result<()> {
+        let is_enough = |free: Option<u64>| free.is_none_or(|free| free >= self.options.min_free);
+        // Only good news is believed for a while: space that came back is used at once.
+        let known = *self.space.lock();
+        if known.is_some_and(|(at, free)| at.elapsed() < SPACE_CHECKED && is_enough(free)) {
+            return Ok(());
+        }
+        let free = self.blobs.free_space().await?;
+        *self.space.lock() = Some((Instant::now(), free));
+        if is_enough(free) { Ok(()) } else { Err(StoreError::Full) }
+    }
+
+    /// Bytes that can still be written; `None` when there is no such limit.
+    pub async fn free_space(&self) -> Result<Option<u64>> {
+        self.blobs.free_space().await
+    }
+
+    /// Ends an upload: verifies it against `digest`, makes it durable and links it into its repository, with a lease.
+    pub async fn finish_upload(
+        &self,
+        repository: &RepositoryName,
+        mut upload: Upload,
+        digest: &Digest,
+        actor: &Arc<str>,
+    ) -> Result<Arc<BlobRecord>, FinishError> {
+        let verified = match upload.verify(digest).await {
+            Err(FinishError::Store(StoreError::Full)) => return Err(self.give_up(upload).await.into()),
+            verified => verified?,
+        };
+        self.leases.take(repository, digest).await;
+        self.leases.take(repository, &verified.sha256).await;
+        let new = NewBlob {
+            repository: repository.clone(),
+            sha256: verified.sha256,
+            alias: (digest.algorithm() != Algorithm::Sha256).then_some(*digest),
+            size: verified.size,
+            location: verified.location,
+            upload: Some(upload.id()),
+            actor: actor.clone(),
+        };
+        let mut record = match self.index.commit_blob(new.clone()).await {
+            Err(StoreError::Full) => return Err(self.give_up(upload).await.into()),
+            record => record?,
+        };
+        if record.location != new.location && self.blobs.open(&record.location, record.size).await?.is_none() {
+            // What was there is not what it should be; what has just been verified takes its place.
+            let damaged = self.damage(&record, "its file is gone or has another length").await;
+            record = self.index.commit_blob(new.clone()).await?;
+            if record.location != new.location {
+                return Err(damaged.into());
+            }
+        }
+        self.forget_blob(repository, &[*digest, verified.sha256]);
+        upload.close(record.location == new.location).await?;
+        Ok(Arc::new(record))
+    }
+
+    /// Ends an upload that there is no room for, so that its bytes do not keep the disk full until it expires.
+    pub async fn give_up(&self, upload: Upload) -> StoreError {
+        match upload.cancel().await {
+            Ok(()) | Err(StoreError::Full) => StoreError::Full,
+            Err(error) => error,
+        }
+    }
+
+    /// Sums over everything. Reads whole tables: for reports, not for requests.
+    pub async fn totals(&self) -> Result<Totals> {
+        self.index.totals().await
+    }
+
+    /// Open upload sessions.
+    pub fn open_uploads(&self) -> usize {
+        self.uploads.open()
+    }
+
+    /// Leases in force, about.
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// The last collection, and when it ended.
+    pub fn last_collection(&self) -> Option<(Timestamp, Collected)> {
+        self.last_collection.lock().clone()
+    }
+
+    /// Whether the store can be read and written now.
+    pub async fn check(&self) -> Result<()> {
+        self.index.check().await?;
+        self.blobs.free_space().await.map(drop)
+    }
+
+    /// Repositories where an upload has made progress within a lease's time: their leases do not run out.
+    pub(crate) async fn uploading(&self) -> Result<HashSet<RepositoryName>> {
+        let now = Timestamp::now();
+        let noted = self.index.uploading(now, now.before(self.options.lease)).await?;
+        let mut uploading = self.uploads.active(self.options.lease);
+        uploading.extend(noted);
+        Ok(uploading)
+    }
+
+    /// Stops: syncs unfinished uploads, so that they go on after the next start, and closes the index.
+    pub async fn close(&self) {
+        self.uploads.settle(true).await;
+        if self.leases.len() > 0
+            && let Err(error) = self.index.beat().await
+        {
+            tracing::warn!(%error, "cannot note the time of the stop");
+        }
+        self.index.close().await;
+    }
+}
+
+/// Whether cached content still has its length. A file can be cut from outside while it is held open.
+fn is_whole(content: &Content, size: u64) -> bool {
+    match content {
+        Content::Memory(_) => true,
+        Content::File { file, .. } => file.metadata().is_ok_and(|metadata| metadata.len() == size),
+    }
+}

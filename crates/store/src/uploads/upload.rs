@@ -1,0 +1,252 @@
+//! The right to write to an upload session, and the way of its bytes: hashed and written piece by piece while the next ones arrive.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use wharf_oci::{Algorithm, Digest, Hasher};
+
+use super::{Session, State, UploadId, Uploads};
+use crate::{Location, Result, Staging, StoreError, Timestamp};
+
+/// Bytes that are hashed and written at a time while many upload: a hundred at once, two pieces each, fit into 16 MiB.
+const SMALL_PIECE: usize = 64 << 10;
+/// Bytes at a time while few do: handing a piece to other threads costs as much as hashing 100 KiB.
+const LARGE_PIECE: usize = 1 << 20;
+/// Sessions up to which pieces are large.
+const FEW: usize = 8;
+/// Bytes after which a running upload is synced and noted, so that a crash loses no more than that.
+const CHECKPOINT: u64 = 64 << 20;
+/// Why an upload did not become a blob.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// The content has another digest. The session is gone, and so are its bytes.
+    #[error("the content has digest {actual}")]
+    Mismatch {
+        /// What the content's digest is.
+        actual: Digest,
+    },
+    /// The disk or the index failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A piece on its way to the disk, with its length.
+struct Writing {
+    task: tokio::task::JoinHandle<(Result<()>, Box<dyn Staging>, Hasher)>,
+    length: u64,
+}
+
+/// The right to write to an upload session.
+///
+/// Dropping it keeps the session with what was written; [`Upload::pause`] does so too and waits for it.
+pub struct Upload {
+    uploads: Arc<Uploads>,
+    session: Arc<Session>,
+    /// Always there; an option so that dropping can move it into the task that finishes the last piece.
+    state: Option<OwnedMutexGuard<State>>,
+    turn: u64,
+    buffer: BytesMut,
+    writing: Option<Writing>,
+}
+
+/// A verified upload, synced and ready for the index.
+pub(crate) struct Verified {
+    pub(crate) sha256: Digest,
+    pub(crate) size: u64,
+    pub(crate) location: Location,
+}
+
+impl Upload {
+    pub(super) fn new(uploads: Arc<Uploads>, session: Arc<Session>, state: OwnedMutexGuard<State>, turn: u64) -> Self {
+        Self { uploads, session, state: Some(state), turn, buffer: BytesMut::new(), writing: None }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> UploadId {
+        self.session.id
+    }
+
+    /// Bytes that arrived so far.
+    pub fn offset(&self) -> u64 {
+        self.session.offset()
+    }
+
+    /// Resolves when another request takes the session over: stop writing then.
+    pub async fn taken_over(&self) {
+        let notified = self.session.takeover.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if self.session.turn.load(Ordering::SeqCst) == self.turn {
+            notified.await;
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "the state is moved out by drop alone")]
+    fn state(&mut self) -> &mut State {
+        self.state.as_mut().expect("an upload has its state until it is dropped")
+    }
+
+    /// Takes the next bytes. They are hashed and written while the caller fetches more. After an error the session is gone, and so are its bytes.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.session.arrived.fetch_add(bytes.len() as u64, Ordering::Release);
+        let size = if self.uploads.open() <= FEW { LARGE_PIECE } else { SMALL_PIECE };
+        if self.buffer.is_empty() && bytes.len() >= size / 2 {
+            return self.hand_over(bytes).await;
+        }
+        let mut rest = bytes;
+        while self.buffer.len() + rest.len() >= size {
+            // The buffer may have grown while pieces were larger.
+            let part = rest.split_to(size.saturating_sub(self.buffer.len()));
+            self.buffer.extend_from_slice(&part);
+            let piece = self.buffer.split().freeze();
+            self.hand_over(piece).await?;
+        }
+        if !rest.is_empty() {
+            if self.buffer.capacity() - self.buffer.len() < rest.len() {
+                // Most uploads are small: begin with what is there, and take the room of a whole piece only when more comes.
+                let room = if self.buffer.is_empty() { rest.len() } else { size - self.buffer.len() };
+                self.buffer.reserve(room);
+            }
+            self.buffer.extend_from_slice(&rest);
+        }
+        Ok(())
+    }
+
+    /// Begins to hash and write a piece, after the one before it.
+    async fn hand_over(&mut self, piece: Bytes) -> Result<()> {
+        self.join().await?;
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        let state = self.state();
+        if state.written - state.synced >= CHECKPOINT {
+            uploads.checkpoint(&session, state).await?;
+        }
+        let staging = match state.staging.take() {
+            Some(staging) => staging,
+            None => uploads.blobs.stage(&session.location, 0).await?.ok_or(StoreError::Stopped)?,
+        };
+        let length = piece.len() as u64;
+        let mut hasher = state.hasher.clone();
+        *session.progressed.lock() = (Timestamp::now(), Instant::now());
+        let task = tokio::spawn(async move {
+            let mut staging = staging;
+            let hashed = piece.clone();
+            let hashing = tokio::task::spawn_blocking(move || {
+                hasher.update(&hashed);
+                hasher
+            });
+            let written = staging.write(piece).await;
+            match hashing.await {
+                Ok(hasher) => (written, staging, hasher),
+                // Hashing cannot fail; the runtime is going down.
+                Err(_) => (Err(StoreError::Stopped), staging, Hasher::new(Algorithm::Sha256)),
+            }
+        });
+        self.writing = Some(Writing { task, length });
+        Ok(())
+    }
+
+    /// Waits for the piece under way. After an error the session is gone: what lies at the end of its file is not known.
+    async fn join(&mut self) -> Result<()> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        // Awaited in place, so that who is cut off here leaves the piece to whoever finishes the upload's remainder.
+        let (outcome, length) = ((&mut writing.task).await, writing.length);
+        self.writing = None;
+        let (result, staging, hasher) = outcome.map_err(|_| StoreError::Stopped)?;
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        let state = self.state();
+        (state.staging, state.hasher) = (Some(staging), hasher);
+        if let Err(error) = result {
+            uploads.discard(&session, state).await?;
+            return Err(error);
+        }
+        state.written += length;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            let piece = self.buffer.split().freeze();
+            self.hand_over(piece).await?;
+        }
+        self.join().await
+    }
+
+    /// Ends the request but not the session: everything that arrived is written.
+    pub async fn pause(mut self) -> Result<()> {
+        self.flush().await
+    }
+
+    /// Ends the session and removes its bytes.
+    pub async fn cancel(mut self) -> Result<()> {
+        self.buffer.clear();
+        self.join().await?;
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        uploads.discard(&session, self.state()).await
+    }
+
+    /// Verifies and syncs what arrived. The session stays until [`Upload::close`].
+    pub(crate) async fn verify(&mut self, expected: &Digest) -> Result<Verified, FinishError> {
+        self.flush().await?;
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        let state = self.state();
+        if state.staging.is_none() {
+            // Not a byte came: the empty blob.
+            state.staging = uploads.blobs.stage(&session.location, 0).await?;
+        }
+        let Some(staging) = &mut state.staging else { return Err(StoreError::Stopped.into()) };
+        if state.hasher.digest(expected.algorithm()).is_none() {
+            // The digest's algorithm was not announced when the session began.
+            let hasher = Arc::new(Mutex::new(Hasher::new(expected.algorithm())));
+            let feed = hasher.clone();
+            staging.read_back(Box::new(move |bytes| feed.lock().update(bytes))).await?;
+            state.hasher = hasher.lock().clone();
+        }
+        let (actual, sha256) = (state.hasher.digest(expected.algorithm()), state.hasher.digest(Algorithm::Sha256));
+        let (Some(actual), Some(sha256)) = (actual, sha256) else { return Err(StoreError::Stopped.into()) };
+        if actual != *expected {
+            uploads.discard(&session, state).await?;
+            return Err(FinishError::Mismatch { actual });
+        }
+        if let Err(error) = staging.sync().await {
+            uploads.discard(&session, state).await?;
+            return Err(error.into());
+        }
+        state.announced().await?;
+        Ok(Verified { sha256, size: state.written, location: session.location.clone() })
+    }
+
+    /// The index has taken the session over. Its bytes are deleted unless they are the blob's.
+    pub(crate) async fn close(mut self, keep_bytes: bool) -> Result<()> {
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        uploads.unload(&session, self.state());
+        uploads.count_down();
+        if keep_bytes { Ok(()) } else { uploads.blobs.delete(vec![session.location.clone()]).await.map(drop) }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(state) = self.state.take() else { return };
+        if state.ended || (self.writing.is_none() && self.buffer.is_empty()) {
+            return;
+        }
+        // The request went away in the middle. What arrived is kept: the rest of it is written by a task that holds the session until then.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let rest = Self {
+            uploads: self.uploads.clone(),
+            session: self.session.clone(),
+            state: Some(state),
+            turn: self.turn,
+            buffer: std::mem::take(&mut self.buffer),
+            writing: self.writing.take(),
+        };
+        runtime.spawn(async move {
+            // An error has ended the session; there is nobody left to tell.
+            let _ = rest.pause().await;
+        });
+    }
+}
