@@ -1,0 +1,254 @@
+//! Bodies of answers: nothing, memory, or ranges of a file that go from the page cache to the socket.
+//!
+//! A large range is mapped and handed to the socket by address, so that its bytes are copied once, by the kernel. They are never read by this process: a failing
+//! disk or a file cut short from outside makes the system call fail (`EFAULT`), which ends that connection, and not the process by a signal. That holds for
+//! plain connections with vectored writes, which is how [`crate::connection`] sets hyper up; where bytes must be read, as for encryption, mapping is not allowed.
+//! What is not in the page cache yet is read into it by another thread first, so that no connection waits for another one's disk.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+/// Bytes of a file that are handed to the socket at a time.
+const SEGMENT: u64 = 1 << 20;
+/// Ranges from this length on are mapped; below, a copy costs less than changing the address space.
+const MAPPED_FROM: u64 = 128 << 10;
+
+/// The body of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    parts: VecDeque<Part>,
+    length: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Bytes in memory.
+    Memory(Bytes),
+    /// Bytes of a file.
+    File { file: Arc<File>, range: Range<u64> },
+    /// Bytes of a mapped file.
+    Mapped { map: Arc<Mapping>, range: Range<usize> },
+}
+
+impl Part {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { range, .. } => range.end - range.start,
+            Self::Mapped { range, .. } => range.len() as u64,
+        }
+    }
+}
+
+impl Body {
+    /// Parts, one after the other.
+    pub(crate) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
+        let parts: VecDeque<_> = parts.into_iter().filter(|part| part.length() > 0).collect();
+        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None }
+    }
+
+    /// Bytes from memory.
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::new([Part::Memory(bytes.into())])
+    }
+
+    /// Bytes that are still to come.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The next bytes, or a reader that fetches them.
+    fn advance(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(part) = self.parts.pop_front() else { return Ok(None) };
+        match part {
+            Part::Memory(bytes) => Ok(Some(bytes)),
+            Part::File { file, range } if range.end - range.start >= MAPPED_FROM => {
+                let map = Arc::new(Mapping::new(file, range)?);
+                let range = 0..map.length;
+                self.parts.push_front(Part::Mapped { map, range });
+                self.advance()
+            }
+            Part::File { file, range } => {
+                if let Some(bytes) = read_cached(&file, &range)? {
+                    return Ok(Some(bytes));
+                }
+                self.reading = Some(tokio::task::spawn_blocking(move || read(&file, &range)));
+                Ok(None)
+            }
+            Part::Mapped { map, range } => {
+                #[expect(clippy::cast_possible_truncation, reason = "a segment is far smaller than the address space")]
+                let end = range.end.min(range.start + SEGMENT as usize);
+                if end < range.end {
+                    self.parts.push_front(Part::Mapped { map: map.clone(), range: end..range.end });
+                }
+                if map.is_resident(&(range.start..end)) {
+                    return Ok(Some(Bytes::from_owner(Segment { map, range: range.start..end })));
+                }
+                self.reading = Some(tokio::task::spawn_blocking(move || {
+                    map.fetch(&(range.start..end))?;
+                    Ok(Bytes::from_owner(Segment { map, range: range.start..end }))
+                }));
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            let bytes = match &mut self.reading {
+                Some(reading) => {
+                    let Poll::Ready(result) = Pin::new(reading).poll(context) else { return Poll::Pending };
+                    self.reading = None;
+                    match result.map_err(io::Error::other).flatten() {
+                        Ok(bytes) => bytes,
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    }
+                }
+                None => match self.advance() {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) if self.reading.is_some() => continue,
+                    Ok(None) => return Poll::Ready(None),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
+            };
+            self.length -= bytes.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty() && self.reading.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+/// The whole range, if it can be had without waiting for the disk.
+fn read_cached(file: &File, range: &Range<u64>) -> io::Result<Option<Bytes>> {
+    #[expect(clippy::cast_possible_truncation, reason = "only short ranges are read")]
+    let mut buffer = vec![0; (range.end - range.start) as usize];
+    let slices = &mut [io::IoSliceMut::new(&mut buffer)];
+    match rustix::io::preadv2(file, slices, range.start, rustix::io::ReadWriteFlags::NOWAIT) {
+        Ok(count) if count == buffer.len() => Ok(Some(buffer.into())),
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    #[expect(clippy::cast_possible_truncation, reason = "only short ranges are read")]
+    let mut buffer = vec![0; (range.end - range.start) as usize];
+    file.read_exact_at(&mut buffer, range.start)?;
+    Ok(buffer.into())
+}
+
+/// A mapped range of a file.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    map: memmap2::Mmap,
+    file: Arc<File>,
+    /// Where in the file the mapping begins.
+    start: u64,
+    length: usize,
+}
+
+impl Mapping {
+    #[expect(unsafe_code, reason = "mapping a file; see the module's documentation")]
+    fn new(file: Arc<File>, range: Range<u64>) -> io::Result<Self> {
+        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        // SAFETY: blobs are never written again once the index names them, so the bytes do not change under a reader of this program. Should somebody cut or
+        // overwrite the file from outside all the same, the bytes are only ever handed to system calls by address, which fail instead of faulting.
+        let map = unsafe { memmap2::MmapOptions::new().offset(range.start).len(length).map(&*file)? };
+        Ok(Self { map, file, start: range.start, length })
+    }
+
+    /// Whether the page cache holds all of it.
+    #[expect(unsafe_code, reason = "no safe wrapper of mincore in the crates used here")]
+    fn is_resident(&self, range: &Range<usize>) -> bool {
+        const PAGE: usize = 4096;
+        let address = self.map.as_ptr() as usize + range.start;
+        let aligned = address & !(PAGE - 1);
+        let length = range.end - range.start + (address - aligned);
+        let mut pages = [0_u8; (SEGMENT as usize) / PAGE + 2];
+        debug_assert!(length.div_ceil(PAGE) <= pages.len());
+        // SAFETY: the address range lies within the mapping, which lives as long as `self` and begins on a page; the vector has a byte for each of its pages.
+        let result = unsafe { libc::mincore(aligned as *mut libc::c_void, length, pages.as_mut_ptr()) };
+        result == 0 && pages[..length.div_ceil(PAGE)].iter().all(|page| page & 1 == 1)
+    }
+
+    /// Reads a range into the page cache, waiting for the disk and noticing its errors.
+    fn fetch(&self, range: &Range<usize>) -> io::Result<()> {
+        let mut buffer = vec![0; 128 << 10];
+        let mut offset = range.start;
+        while offset < range.end {
+            let length = buffer.len().min(range.end - offset);
+            self.file.read_exact_at(&mut buffer[..length], self.start + offset as u64)?;
+            offset += length;
+        }
+        Ok(())
+    }
+}
+
+/// A piece of a mapping, as an owner for [`Bytes`].
+struct Segment {
+    map: Arc<Mapping>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Segment {
+    fn as_ref(&self) -> &[u8] {
+        &self.map.map[self.range.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_come_in_order_and_to_the_byte() {
+        let content: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let file = Arc::new(file);
+        for range in [0..content.len(), 1..content.len() - 1, 4095..4097, 5000..2_000_000, 7..7 + (128 << 10)] {
+            let part = Part::File { file: file.clone(), range: range.start as u64..range.end as u64 };
+            let body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
+            assert_eq!(body.length(), range.len() as u64 + 2);
+            let bytes = body.collect().await.unwrap().to_bytes();
+            assert_eq!(bytes[0], b'<');
+            assert!(bytes[1..bytes.len() - 1] == content[range.clone()], "{range:?}");
+            assert_eq!(bytes[bytes.len() - 1], b'>');
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_cut_short_is_an_error() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100).unwrap();
+        let body = Body::new([Part::File { file: Arc::new(file), range: 0..200 }]);
+        assert!(body.collect().await.is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection: its limits in time and size, and the way of each request through the house.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Sleep;
+use wharf_store::StoreError;
+
+use crate::body::Body;
+use crate::endpoint::{Endpoint, Kind};
+use crate::error::ApiError;
+use crate::handlers;
+use crate::incoming::RequestBody;
+use crate::metrics::Metrics;
+use crate::{observe, respond};
+
+/// Bytes read from a socket at a time at most, and thereby of a request's head. An update that asks for a thousand ranges has 20 KB of it.
+const BUFFER: usize = 128 << 10;
+/// Header lines of a request.
+const HEADERS: usize = 128;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) handlers: handlers::Context,
+    pub(crate) metrics: Metrics,
+    /// Headers of every answer, by configuration.
+    pub(crate) extra_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) access_log: bool,
+}
+
+/// Serves a connection until its end, or until the request under way is answered once `stopping` says so.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+    let peer = stream.peer_addr().ok();
+    // Answers are written whole; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let limits = &shared.handlers.limits;
+    let io = Socket { inner: TokioIo::new(stream), shared: shared.clone(), patience: limits.body_timeout, stalled: None };
+    let service = {
+        let shared = shared.clone();
+        service_fn(move |request| {
+            let shared = shared.clone();
+            async move { Ok::<_, std::convert::Infallible>(answer(&shared, request, peer).await) }
+        })
+    };
+    let mut builder = http1::Builder::new();
+    // Vectored writes hand bodies to the socket by address; see `body`.
+    builder
+        .writev(true)
+        .max_buf_size(BUFFER)
+        .max_headers(HEADERS)
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout);
+    let connection = builder.serve_connection(io, service);
+    tokio::pin!(connection);
+    let _counted = Counted::new(shared.clone());
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(
+            peer = peer.map(tracing::field::display),
+            error = &error as &dyn std::error::Error,
+            "a connection ended early"
+        );
+    }
+}
+
+/// Counts a connection while it lasts.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.metrics.connections.inc();
+        Self(shared)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// Resolves when the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the server.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Answers a request that changes something, to its end even if the client goes away: hyper drops what it waits for then, and a change must not stop between
+/// its commit and what follows from it. Answers the body as well, of which more may have to be read.
+async fn change(
+    shared: &Arc<Shared>,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    mut body: RequestBody,
+) -> (Result<Response<Body>, ApiError>, Option<RequestBody>) {
+    let shared = shared.clone();
+    let task = tokio::spawn(async move {
+        let outcome = handlers::handle(&shared.handlers, endpoint, &headers, &mut body, false).await;
+        (outcome, body)
+    });
+    match task.await {
+        Ok((outcome, body)) => (outcome, Some(body)),
+        Err(_) => (Err(ApiError::Store(StoreError::Stopped)), None),
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
+    let begun = Instant::now();
+    let (head, incoming) = request.into_parts();
+    let context = &shared.handlers;
+    let mut body = RequestBody::new(incoming, &head.headers, context.limits.body_timeout);
+    let is_head = head.method == Method::HEAD;
+    let endpoint = Endpoint::parse(&head.method, head.uri.path(), head.uri.query());
+    let kind = endpoint.as_ref().map_or(Kind::Invalid, Endpoint::kind);
+    let (outcome, mut body) = match endpoint.and_then(|endpoint| context.policy.authorize(&endpoint).map(|()| endpoint)) {
+        Ok(endpoint) if endpoint.changes() => change(shared, endpoint, head.headers.clone(), body).await,
+        Ok(endpoint) => (handlers::handle(context, endpoint, &head.headers, &mut body, is_head).await, Some(body)),
+        Err(error) => (Err(error), Some(body)),
+    };
+    let seen = observe::Request { method: &head.method, uri: &head.uri, headers: &head.headers, peer };
+    let needs_id = shared.access_log || outcome.is_err() || head.headers.contains_key(respond::REQUEST_ID);
+    let id = needs_id.then(|| observe::request_id(&head.headers));
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(error) => {
+            if let Some(id) = &id {
+                observe::failure(&seen, id, &error);
+            }
+            shared.metrics.failed(&error);
+            if let Some(body) = &mut body {
+                body.linger().await;
+            }
+            let mut response = respond::error(&error);
+            if is_head {
+                let length = response.body().length();
+                response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+                *response.body_mut() = Body::default();
+            }
+            response
+        }
+    };
+    for (name, value) in &shared.extra_headers {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    let took = begun.elapsed();
+    shared.metrics.observe(kind, response.status().as_u16(), took);
+    let received = body.map_or(0, |body| body.received());
+    shared.metrics.received.inc_by(received);
+    if let Some(id) = id {
+        if shared.access_log {
+            observe::access(&seen, &id, &response, received, took);
+        }
+        response.headers_mut().insert(respond::REQUEST_ID, id);
+    }
+    response
+}
+
+/// A socket that counts what goes out, and gives a client up that takes nothing for too long.
+struct Socket {
+    inner: TokioIo<TcpStream>,
+    shared: Arc<Shared>,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(result) => {
+                self.stalled = None;
+                if let Ok(count) = &result {
+                    self.shared.metrics.add_sent(*count);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let patience = self.patience;
+                let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                match stalled.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,152 @@
+//! Two side doors: a Unix socket for the owner of the storage (status, collection on demand), and a listener for monitoring.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use wharf_store::{CollectOptions, Store};
+
+use crate::connection::Shared;
+use crate::query::Query;
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Answer {
+    answer(status, "application/json", value.to_string())
+}
+
+/// What `/status` tells beside the store's own numbers.
+pub(crate) struct Identity {
+    pub(crate) listeners: Vec<SocketAddr>,
+    pub(crate) started: Instant,
+}
+
+/// Answers on the owner's socket for as long as the future is polled.
+pub(crate) async fn serve_owner(shared: Arc<Shared>, identity: Arc<Identity>, listener: UnixListener) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let (shared, identity) = (shared.clone(), identity.clone());
+        let service = service_fn(move |request| {
+            let (shared, identity) = (shared.clone(), identity.clone());
+            async move { Ok::<_, Infallible>(owner(&shared, &identity, &request).await) }
+        });
+        tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn owner(shared: &Shared, identity: &Identity, request: &Request<Incoming>) -> Answer {
+    let store = &shared.handlers.store;
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/status") => match store.totals().await {
+            Ok(totals) => json_answer(StatusCode::OK, &status(store, identity, totals)),
+            Err(error) => json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
+        },
+        (&Method::POST, "/collect") => {
+            let query = Query::parse(request.uri().query().unwrap_or_default());
+            let is_set = |name| query.get(name).is_some_and(|value| matches!(&*value, "1" | "true"));
+            collect(store.clone(), CollectOptions { dry_run: is_set("dry_run"), now: is_set("now") })
+        }
+        _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing at this address" })),
+    }
+}
+
+fn status(store: &Store, identity: &Identity, totals: wharf_store::Totals) -> Value {
+    json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": identity.started.elapsed().as_secs(),
+        "listeners": identity.listeners,
+        "store": {
+            "repositories": totals.repositories,
+            "tags": totals.tags,
+            "manifests": totals.manifests,
+            "blobs": totals.blobs,
+            "bytes": totals.blob_bytes,
+            "uploads": totals.uploads,
+            "leases": store.leases(),
+        },
+        "last_collection": store.last_collection().map(|(at, report)| json!({ "ended": at.0, "report": report })),
+    })
+}
+
+/// Collects and streams how far it is, one JSON object a line; the last has `result` or `error`.
+fn collect(store: Arc<Store>, options: CollectOptions) -> Answer {
+    let (sender, receiver) = mpsc::channel::<Value>(16);
+    tokio::spawn(async move {
+        let progress = sender.clone();
+        let result = store
+            .collect(options, &mut |step| {
+                // Who reads too slowly misses a step, not the result.
+                let _ = progress.try_send(json!({ "progress": step }));
+            })
+            .await;
+        let last = match result {
+            Ok(report) => json!({ "result": report }),
+            Err(error) => json!({ "error": error.to_string() }),
+        };
+        let _ = sender.send(last).await;
+    });
+    let lines = stream::unfold(receiver, |mut receiver| async {
+        let value = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{value}\n")))), receiver))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(lines)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+/// Answers `/metrics` and the health checks on the monitoring listener.
+pub(crate) async fn serve_monitoring(shared: Arc<Shared>, metrics_path: Option<String>, listener: TcpListener) {
+    let metrics_path = Arc::new(metrics_path);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let (shared, metrics_path) = (shared.clone(), metrics_path.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (shared, metrics_path) = (shared.clone(), metrics_path.clone());
+            async move { Ok::<_, Infallible>(monitoring(&shared, metrics_path.as_deref(), &request).await) }
+        });
+        tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn monitoring(shared: &Shared, metrics_path: Option<&str>, request: &Request<Incoming>) -> Answer {
+    let store = &shared.handlers.store;
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, path) if Some(path) == metrics_path => {
+            answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", shared.metrics.text(store).await)
+        }
+        (&Method::GET, "/healthz") => json_answer(StatusCode::OK, &json!({})),
+        (&Method::GET, "/readyz" | "/debug/health") => match store.check().await {
+            Ok(()) => json_answer(StatusCode::OK, &json!({})),
+            Err(error) => json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "storage": error.to_string() })),
+        },
+        _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing at this address" })),
+    }
+}

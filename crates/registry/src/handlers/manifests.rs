@@ -1,0 +1,162 @@
+//! Manifests: pull, push, delete.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use wharf_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
+use wharf_store::{ManifestDeletion, NewManifest, PutOutcome};
+
+use super::{Answer, Context};
+use crate::body::Body;
+use crate::conditional::{self, Verdict};
+use crate::error::ApiError;
+use crate::incoming::RequestBody;
+use crate::respond;
+
+pub(super) async fn read(
+    context: &Context,
+    repository: &RepositoryName,
+    reference: &Reference,
+    headers: &HeaderMap,
+    head: bool,
+) -> Answer {
+    // Who asks whether a manifest is there may be about to push an index that names it.
+    let manifest = if head && context.policy.may_push() {
+        context.store.leased_manifest(repository, reference).await?
+    } else {
+        context.store.manifest(repository, reference).await?
+    };
+    let Some(manifest) = manifest else {
+        return Err(unknown(context, repository, reference).await?);
+    };
+    let status = match conditional::of_read(headers, &manifest.digest) {
+        Verdict::Send => StatusCode::OK,
+        Verdict::NotModified => StatusCode::NOT_MODIFIED,
+        Verdict::Failed => return Err(ApiError::Precondition(Some(manifest.digest))),
+    };
+    let mut response = respond::empty(status);
+    let headers = response.headers_mut();
+    respond::name_content(headers, &manifest.digest);
+    if status == StatusCode::OK {
+        headers.insert(header::CONTENT_TYPE, respond::value(Bytes::from_owner(MediaType(manifest.clone()))));
+        if head {
+            headers.insert(header::CONTENT_LENGTH, manifest.bytes.len().into());
+        } else {
+            *response.body_mut() = Body::full(manifest.bytes.clone());
+        }
+    }
+    Ok(response)
+}
+
+/// The media type of a record, shared instead of copied.
+struct MediaType(Arc<wharf_store::ManifestRecord>);
+
+impl AsRef<[u8]> for MediaType {
+    fn as_ref(&self) -> &[u8] {
+        self.0.media_type.as_bytes()
+    }
+}
+
+async fn unknown(context: &Context, repository: &RepositoryName, reference: &Reference) -> Result<ApiError, ApiError> {
+    Ok(if context.store.repository_exists(repository).await? {
+        ApiError::ManifestUnknown(reference.to_string())
+    } else {
+        ApiError::NameUnknown(repository.to_string())
+    })
+}
+
+pub(super) async fn put(
+    context: &Context,
+    repository: RepositoryName,
+    reference: Reference,
+    mut tags: Vec<Tag>,
+    headers: &HeaderMap,
+    body: &mut RequestBody,
+) -> Answer {
+    let conditions = conditional::of_push(headers)?;
+    let declared = declared_type(headers)?;
+    let bytes = body.whole(context.limits.manifest_size).await?;
+    if body.announced().is_some_and(|length| length != bytes.len() as u64) {
+        return Err(ApiError::Size(format!("the body has {} bytes, not the announced length", bytes.len())));
+    }
+    let manifest = Arc::new(Manifest::parse(&bytes, &declared)?);
+    let (sha256, sha512) = (Digest::sha256(&bytes), Digest::of(Algorithm::Sha512, &bytes));
+    let by_digest = match &reference {
+        Reference::Digest(expected) => {
+            let actual = if expected.algorithm() == Algorithm::Sha512 { sha512 } else { sha256 };
+            if actual != *expected {
+                return Err(ApiError::DigestMismatch { expected: Box::new(*expected), actual: Box::new(actual) });
+            }
+            true
+        }
+        Reference::Tag(tag) => {
+            tags.push(tag.clone());
+            false
+        }
+    };
+    let digest = match &reference {
+        Reference::Digest(digest) => *digest,
+        Reference::Tag(_) => sha256,
+    };
+    let subject = manifest.subject;
+    let new = NewManifest {
+        repository: repository.clone(),
+        bytes,
+        manifest,
+        sha256,
+        sha512,
+        tags: tags.clone(),
+        conditions,
+        sparse: context.sparse,
+        actor: context.nobody.clone(),
+    };
+    match context.store.put_manifest(new).await? {
+        PutOutcome::Stored => {}
+        PutOutcome::Missing(digests) => return Err(ApiError::References(digests)),
+        PutOutcome::ConditionFailed(current) => return Err(ApiError::Precondition(current)),
+    }
+    let mut response = respond::empty(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    respond::name_content(headers, &digest);
+    headers.insert(header::LOCATION, context.location(format_args!("/v2/{repository}/manifests/{digest}")));
+    headers.insert(respond::FEATURES, respond::MANIFEST_IF_MATCH);
+    if let Some(subject) = subject {
+        headers.insert("oci-subject", respond::value(subject.to_string()));
+    }
+    if by_digest {
+        for tag in &tags {
+            headers.append("oci-tag", respond::value(tag.to_string()));
+        }
+    }
+    Ok(response)
+}
+
+/// The `Content-Type` without its parameters; empty when there is none.
+fn declared_type(headers: &HeaderMap) -> Result<String, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(String::new()) };
+    let text = value.to_str().map_err(|_| ApiError::Unsupported("the Content-Type is not readable"))?;
+    let essence = text.split_once(';').map_or(text, |(essence, _)| essence).trim();
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),:;<=>?@[\\]{}".contains(&byte))
+    };
+    match essence.split_once('/') {
+        _ if essence.is_empty() => Ok(String::new()),
+        Some((kind, subtype)) if essence.len() <= 255 && is_token(kind) && is_token(subtype) && !subtype.contains('/') => {
+            Ok(essence.to_owned())
+        }
+        _ => Err(ApiError::Unsupported("the Content-Type is not a media type")),
+    }
+}
+
+pub(super) async fn delete(context: &Context, repository: &RepositoryName, reference: &Reference) -> Answer {
+    match context.store.delete_manifest(repository, reference, &context.nobody).await? {
+        ManifestDeletion::Deleted { .. } => Ok(accepted()),
+        ManifestDeletion::Unknown => Err(ApiError::ManifestUnknown(reference.to_string())),
+        ManifestDeletion::UnknownRepository => Err(ApiError::NameUnknown(repository.to_string())),
+    }
+}
+
+fn accepted() -> Response<Body> {
+    respond::empty(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,33 @@
+//! The HTTP side of the registry: a request becomes one [`Endpoint`] value, one place decides whether its caller may have it, a handler answers.
+//!
+//! It implements the OCI distribution specification 1.1.1 and the additions of its development version (`tag` parameters on a push by digest, digest algorithms
+//! on uploads), and beyond it conditional manifest pushes.
+mod access;
+mod body;
+mod conditional;
+mod connection;
+mod control;
+mod endpoint;
+mod error;
+mod handlers;
+mod incoming;
+mod metrics;
+mod observe;
+mod paging;
+mod query;
+mod range;
+mod respond;
+mod server;
+
+pub use access::Policy;
+pub use endpoint::Endpoint;
+pub use error::ApiError;
+pub use server::{Limits, Options, Running, ServeError, serve};
+
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Entrances for the fuzz targets: whatever reads what a client sends.
+    pub use crate::conditional::fuzz as conditional;
+    pub use crate::endpoint::fuzz as endpoint;
+    pub use crate::range::fuzz as range;
+}

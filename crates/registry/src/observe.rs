@@ -1,0 +1,56 @@
+//! What is seen of a request from outside: its id, its log line, its count.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::respond::REQUEST_ID;
+
+/// A request as its log line shows it.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// The client's own request id, when it is harmless in a log, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(REQUEST_ID).filter(|id| {
+        let sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(sane)
+    });
+    own.cloned().unwrap_or_else(|| crate::respond::value(format!("{:016x}", fastrand::u64(..))))
+}
+
+/// One line for an answered request.
+pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Response<Body>, received: u64, took: Duration) {
+    let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
+    tracing::info!(
+        target: "wharf::access",
+        id = id.to_str().unwrap_or("-"),
+        remote = request.peer.map(tracing::field::display),
+        method = %request.method,
+        path = request.uri.path(),
+        query = request.uri.query(),
+        status = response.status().as_u16(),
+        received,
+        sent = http_body::Body::size_hint(response.body()).exact(),
+        microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        agent = text(header::USER_AGENT),
+        "request"
+    );
+}
+
+/// A failure that somebody should look at. What a client did wrong is not one.
+pub(crate) fn failure(request: &Request<'_>, id: &HeaderValue, error: &ApiError) {
+    if error.answer().0.is_server_error() {
+        tracing::error!(
+            id = id.to_str().unwrap_or("-"), method = %request.method, path = request.uri.path(),
+            error = error as &dyn std::error::Error, "a request failed"
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Building answers.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use wharf_oci::Digest;
+
+use crate::body::Body;
+use crate::error::ApiError;
+
+/// The digest of what was answered or stored.
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Names of features beyond the specification.
+pub(crate) const FEATURES: HeaderName = HeaderName::from_static("wharf-features");
+/// Manifest pushes honour preconditions.
+pub(crate) const MANIFEST_IF_MATCH: HeaderValue = HeaderValue::from_static("manifest-if-match");
+/// The UUID of an upload, as the reference implementation sends it.
+pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// Correlates an answer with a log line.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(10);
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+/// An answer with a JSON body.
+pub(crate) fn json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = empty(status);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.body_mut() = Body::full(bytes);
+    response
+}
+
+/// A header value from text that holds nothing but visible ASCII; what does not is left out by the caller's `insert`.
+pub(crate) fn value(text: impl Into<Bytes>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text.into()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// `Docker-Content-Digest` and `ETag` for content with this digest.
+pub(crate) fn name_content(headers: &mut HeaderMap, digest: &Digest) {
+    let text = digest.text();
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    quoted.push(b'"');
+    quoted.extend_from_slice(text.as_bytes());
+    quoted.push(b'"');
+    let quoted = Bytes::from(quoted);
+    headers.insert(CONTENT_DIGEST, value(quoted.slice(1..quoted.len() - 1)));
+    headers.insert(header::ETAG, value(quoted));
+}
+
+/// The answer to a request that failed.
+pub(crate) fn error(error: &ApiError) -> Response<Body> {
+    let (status, _) = error.answer();
+    let mut response = json(status, error.body().to_string());
+    let headers = response.headers_mut();
+    match error {
+        ApiError::Method(methods) => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
+        // What is forbidden here is always a change.
+        ApiError::NotAllowed(_) => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        ApiError::OutOfOrder { location, offset } => {
+            headers.insert(header::LOCATION, value(location.clone()));
+            headers.insert(header::RANGE, received(*offset));
+        }
+        ApiError::Range(size) => {
+            headers.insert(header::CONTENT_RANGE, value(format!("bytes */{size}")));
+        }
+        ApiError::Precondition(Some(current)) => {
+            headers.insert(header::ETAG, value(format!("\"{current}\"")));
+        }
+        ApiError::TooManyUploads => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The `Range` of an upload: `0-<last byte>`. With no bytes yet there is no last one, and `0-0` is what clients are used to.
+pub(crate) fn received(offset: u64) -> HeaderValue {
+    value(format!("0-{}", offset.saturating_sub(1)))
+}

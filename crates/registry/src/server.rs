@@ -1,0 +1,245 @@
+//! Listeners, worker threads, and an orderly end.
+//!
+//! Each worker thread runs its own connections from beginning to end, so that answering from memory wakes nobody else. One thread accepts and gives each new
+//! connection to the worker that has the fewest.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wharf_store::Store;
+
+use crate::access::Policy;
+use crate::connection::{self, Shared};
+use crate::control::{self, Identity};
+use crate::handlers;
+use crate::metrics::Metrics;
+
+/// Threads of one worker that wait for the disk: enough to keep one busy, and few enough that a hundred uploads at once do not each bring stacks and
+/// allocator caches of their own.
+const DISK_THREADS: usize = 8;
+
+/// Bounds on what a client may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a manifest.
+    pub manifest_size: usize,
+    /// Ranges in one request.
+    pub ranges: usize,
+    /// Repositories in one page of the catalog, at most 10,000.
+    pub catalog: usize,
+    /// Time for a request's head to arrive; also how long a connection may be idle.
+    pub header_timeout: Duration,
+    /// Time without progress in a body, either way.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            manifest_size: 4 << 20,
+            ranges: 4_096,
+            catalog: 10_000,
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How to serve. Sockets are bound by the caller, who can say best why one could not be.
+#[derive(Debug)]
+pub struct Options {
+    /// Where clients connect.
+    pub listeners: Vec<StdTcpListener>,
+    /// Where monitoring connects, and the path of the metrics there, if they are wanted.
+    pub monitoring: Option<(StdTcpListener, Option<String>)>,
+    /// Where the storage's owner connects.
+    pub owner: Option<StdUnixListener>,
+    /// What everybody may do.
+    pub policy: Policy,
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether an index may name manifests that the repository does not hold.
+    pub sparse_indexes: bool,
+    /// `scheme://host` in front of every `Location`; none for relative ones.
+    pub external: Option<String>,
+    /// Headers of every answer.
+    pub extra_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether every request is logged.
+    pub access_log: bool,
+    /// How long requests under way may take to end once the server stops.
+    pub drain: Duration,
+    /// Threads that answer; 0 for one a core.
+    pub workers: usize,
+}
+
+/// Why the server could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start to serve")]
+pub struct ServeError(#[from] io::Error);
+
+/// A server that answers.
+pub struct Running {
+    /// Addresses it answers on.
+    pub listeners: Vec<SocketAddr>,
+    /// Where monitoring answers.
+    pub monitoring: Option<SocketAddr>,
+    stopping: watch::Sender<bool>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    tasks: JoinSet<()>,
+}
+
+/// Begins to serve. Call it within a Tokio runtime, which runs the background work; requests are answered on threads of their own.
+pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError> {
+    let address = |listener: &StdTcpListener| listener.local_addr();
+    let listeners = options.listeners.iter().map(address).collect::<io::Result<Vec<_>>>()?;
+    let monitoring = options.monitoring.as_ref().map(|(listener, _)| address(listener)).transpose()?;
+    let shared = Arc::new(Shared {
+        handlers: handlers::Context {
+            store: store.clone(),
+            policy: options.policy,
+            limits: options.limits,
+            sparse: options.sparse_indexes,
+            external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
+            nobody: "".into(),
+        },
+        metrics: Metrics::new(),
+        extra_headers: options.extra_headers,
+        access_log: options.access_log,
+    });
+    let (stopping, stop) = watch::channel(false);
+    let count = match options.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let mut workers = Vec::new();
+    let mut inboxes = Vec::new();
+    for number in 0..count {
+        let (worker, inbox) = Worker::start(number, shared.clone(), stop.clone(), options.drain)?;
+        workers.push(worker);
+        inboxes.push(inbox);
+    }
+    let inboxes: Arc<[Inbox]> = inboxes.into();
+    let mut tasks = JoinSet::new();
+    for listener in options.listeners {
+        listener.set_nonblocking(true)?;
+        tasks.spawn(accept(TcpListener::from_std(listener)?, inboxes.clone()));
+    }
+    if let Some((listener, path)) = options.monitoring {
+        listener.set_nonblocking(true)?;
+        tasks.spawn(control::serve_monitoring(shared.clone(), path, TcpListener::from_std(listener)?));
+    }
+    if let Some(listener) = options.owner {
+        listener.set_nonblocking(true)?;
+        let identity = Arc::new(Identity { listeners: listeners.clone(), started: Instant::now() });
+        tasks.spawn(control::serve_owner(shared, identity, UnixListener::from_std(listener)?));
+    }
+    tasks.spawn(async move { store.maintain().await });
+    Ok(Running { listeners, monitoring, stopping, workers, tasks })
+}
+
+impl Running {
+    /// Stops: takes no new connections, lets requests under way end within the drain time, and ends the background work.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        let _ = self.stopping.send(true);
+        let workers = std::mem::take(&mut self.workers);
+        let _ = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join()))).await;
+    }
+}
+
+/// The way to a worker.
+struct Inbox {
+    sender: mpsc::UnboundedSender<std::net::TcpStream>,
+    open: Arc<AtomicUsize>,
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<std::net::TcpStream>,
+    open: Arc<AtomicUsize>,
+    stop: watch::Receiver<bool>,
+    drain: Duration,
+}
+
+impl Worker {
+    fn start(
+        number: usize,
+        shared: Arc<Shared>,
+        stop: watch::Receiver<bool>,
+        drain: Duration,
+    ) -> io::Result<(std::thread::JoinHandle<()>, Inbox)> {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let open = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name(format!("disk-{number}"))
+            .max_blocking_threads(DISK_THREADS)
+            .build()?;
+        let worker = Self { shared, inbox, open: open.clone(), stop, drain };
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            runtime.block_on(worker.run());
+            // What is still on its way to the disk is finished by the store's own shutdown; nothing here is worth waiting for.
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        })?;
+        Ok((thread, Inbox { sender, open }))
+    }
+
+    async fn run(mut self) {
+        let mut connections = JoinSet::new();
+        loop {
+            let stream = tokio::select! {
+                stream = self.inbox.recv() => stream,
+                Some(_) = connections.join_next() => continue,
+                () = connection::stopped(&mut self.stop) => None,
+            };
+            let Some(stream) = stream else { break };
+            let (shared, stop) = (self.shared.clone(), self.stop.clone());
+            let open = Open(self.open.clone());
+            connections.spawn(async move {
+                let _open = open;
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    connection::serve(shared, stream, stop).await;
+                }
+            });
+        }
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain, drained).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests did not end within the drain time; they are cut off");
+        }
+    }
+}
+
+/// Counts a connection while it lasts.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn accept(listener: TcpListener, inboxes: Arc<[Inbox]>) {
+    loop {
+        let stream = match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Out of descriptors, most of the time: connections end, and then it goes on.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.open.load(Ordering::Relaxed)) {
+            inbox.open.fetch_add(1, Ordering::Relaxed);
+            let _ = inbox.sender.send(stream);
+        }
+    }
+}
