@@ -1,0 +1,139 @@
+//! The commands and their options. Help, completions and man pages all come from here.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::settings::{Flags, VARIABLES};
+
+/// A container registry for Yocto and OpenEmbedded builds
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the registry in the background and return when it answers
+    Start(Selected),
+    /// Ask the registry to finish what it is doing and to stop
+    Stop(Selected),
+    /// Say whether the registry runs and answers; exit code 1 when it does not run
+    Status(Listing),
+    /// Show the configuration in force
+    Info(Listing),
+    /// Run the registry in the foreground
+    Serve(Serve),
+    /// Remove what nothing refers to any more, while the registry runs or not
+    Gc(Gc),
+    /// Check a configuration file, or print a commented one
+    #[command(subcommand)]
+    Config(Config),
+    /// Show all commands and options
+    Help(Help),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder, which must exist
+        folder: PathBuf,
+    },
+}
+
+/// Which registry.
+#[derive(Debug, clap::Args)]
+pub struct Selected {
+    /// Configuration file in the format of CNCF distribution
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Which registry, and in which form.
+#[derive(Debug, clap::Args)]
+pub struct Listing {
+    /// Which registry.
+    #[command(flatten)]
+    pub selected: Selected,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// Configuration file in the format of CNCF distribution [default: storage folder and address from the options]
+    #[arg(value_name = "CONFIG")]
+    pub file: Option<PathBuf>,
+    /// The same, as `start` takes it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+    /// Leave the terminal; `start` uses it
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Options of `gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Which registry.
+    #[command(flatten)]
+    pub selected: Selected,
+    /// Only tell what would be removed, and what is held until when
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not wait for the grace of what lost its last tag; what a push in progress needs stays all the same
+    #[arg(long)]
+    pub now: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// List everything that is wrong with a file; exit code 1 when the registry would not start with it, or does not know a key
+    Check {
+        /// The file [default: what the environment alone configures]
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every key with its meaning and its default
+    Template,
+}
+
+/// Options of `help`.
+#[derive(Debug, clap::Args)]
+pub struct Help {
+    /// A command to explain [default: all]
+    pub command: Vec<String>,
+}
+
+/// The commands with the variables in the long help.
+pub fn definition() -> clap::Command {
+    let mut text = String::from("Environment:\n");
+    for variable in VARIABLES {
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        text.push_str(&format!("  {}\n          {}{default}\n", variable.name, variable.doc));
+    }
+    text.push_str("  REGISTRY_…\n          overrides one key of the configuration, see `wharf config template`\n");
+    text.push_str("\nExit codes: 0 when done, 1 when not.");
+    Cli::command().after_long_help(text)
+}

@@ -1,0 +1,54 @@
+//! `config`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::Config;
+use crate::config::{self, Finding, Severity, render};
+use crate::settings::Environment;
+use crate::ui::{self, Failure};
+
+/// Checks a file or prints the template.
+pub fn run(command: &Config) -> Result<ExitCode, Failure> {
+    match command {
+        Config::Template => ui::print(render::template()).map(|()| ExitCode::SUCCESS),
+        Config::Check { file, json } => check(file.as_deref(), *json),
+    }
+}
+
+fn check(file: Option<&Path>, as_json: bool) -> Result<ExitCode, Failure> {
+    let environment = Environment::of_process();
+    let file = file.or_else(|| environment.get(&crate::settings::CONFIG).map(Path::new));
+    let (loaded, name) = match file {
+        Some(file) => (config::load(file, environment.all()), file.display().to_string()),
+        None => (config::without_file(|_| {}, environment.all()), "the environment".to_owned()),
+    };
+    let good = loaded.worst() < Some(Severity::Unknown);
+    if as_json {
+        let findings: Vec<_> = loaded.findings.iter().map(finding_json).collect();
+        ui::print_json(&json!({ "file": name, "valid": good, "findings": findings }))?;
+    } else {
+        ui::findings(&loaded.findings, Severity::Info);
+        if good {
+            ui::print(format_args!("{name}: valid\n"))?;
+        }
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn finding_json(finding: &Finding) -> serde_json::Value {
+    let severity = match finding.severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Unknown => "unknown",
+        Severity::Error => "error",
+    };
+    json!({
+        "severity": severity,
+        "place": finding.place.to_string(),
+        "message": finding.message,
+        "hint": finding.hint,
+    })
+}

@@ -1,0 +1,207 @@
+//! `gc`.
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::Method;
+use serde_json::{Map, Value, json};
+use wharf_store::CollectOptions;
+
+use crate::cli::Gc;
+use crate::client::{self, ClientError};
+use crate::config::Config;
+use crate::instance::Instance;
+use crate::settings::Settings;
+use crate::storage;
+use crate::ui::{self, Failure};
+
+/// How long a server that is just starting may take to listen.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Kept things that are listed for people.
+const HELD_SHOWN: usize = 20;
+
+/// What a collection is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Only tell.
+    pub dry_run: bool,
+    /// Skip the grace, never a lease.
+    pub now: bool,
+}
+
+/// Collects, through the server when one runs.
+pub fn run(settings: &Settings, options: &Gc) -> Result<ExitCode, Failure> {
+    let instance = Instance::existing(settings, options.selected.config.as_deref())?;
+    let request = Request { dry_run: options.dry_run, now: options.now };
+    let terminal = stderr().is_terminal();
+    let mut show = |line: &Value| {
+        if terminal {
+            ui::progress(&summary(line));
+        }
+    };
+    let result = if instance.settled_holder(SETTLE)?.is_some() {
+        collect_online(&instance, request, &mut show)
+    } else {
+        collect_offline(&instance.config, request, &mut show)
+    };
+    if terminal {
+        ui::progress("");
+    }
+    let result = result?;
+    if options.json {
+        ui::print_json(&result)?;
+    } else {
+        ui::print(report(&result, request))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the running server collect. Lines come as they are written; the last one holds the result.
+fn collect_online(instance: &Instance, request: Request, show: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+    let flag = |set: bool| u8::from(set);
+    let target = format!("/collect?dry_run={}&now={}", flag(request.dry_run), flag(request.now));
+    let mut result = None;
+    let mut problem = None;
+    client::control(&instance.config.storage.root, Method::POST, &target, |mut line| {
+        if let Some(found) = line.get_mut("result") {
+            result = Some(found.take());
+        } else if let Some(error) = line.get("error").and_then(Value::as_str) {
+            problem = Some(error.to_owned());
+        } else {
+            show(&line);
+        }
+        Ok::<(), ClientError>(())
+    })
+    .map_err(|error| Failure::new("the running registry did not collect").because(&error))?;
+    match (result, problem) {
+        (_, Some(problem)) => Err(Failure::new(format!("the collection failed: {problem}"))),
+        (Some(result), None) => Ok(result),
+        (None, None) => Err(Failure::new("the running registry stopped in the middle of the collection")),
+    }
+}
+
+/// Collects in the storage of a server that does not run. `show` is handed lines of progress, as the server sends them.
+pub fn collect_offline(config: &Config, request: Request, show: &mut (dyn FnMut(&Value) + Send)) -> Result<Value, Failure> {
+    let root = &config.storage.root;
+    if !root.join("index.sqlite").exists() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new("cannot collect").because(error);
+    let lock = storage::lock(root).map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+    runtime.block_on(async {
+        let store = storage::open(config, &lock).await.map_err(|error| failed(&error))?;
+        let options = CollectOptions { dry_run: request.dry_run, now: request.now };
+        let collected = store.collect(options, &mut |step| show(&json!({ "progress": step }))).await;
+        store.close().await;
+        serde_json::to_value(collected.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+    })
+}
+
+/// One line of progress for a terminal.
+fn summary(line: &Value) -> String {
+    let step = &line["progress"];
+    let count = |name: &str| step[name].as_u64().unwrap_or_default();
+    format!(
+        "{}: {} manifests, {} blobs, {} freed",
+        step["repository"].as_str().unwrap_or_default(),
+        count("manifests"),
+        count("blobs"),
+        size(count("bytes"))
+    )
+}
+
+/// The result for people.
+fn report(result: &Value, request: Request) -> String {
+    let count = |name: &str| result[name].as_u64().unwrap_or_default();
+    let freed = if request.dry_run { "Would free" } else { "Freed" };
+    let mut text = if count("manifests") + count("blobs") + count("files") == 0 {
+        format!("Nothing to free in {} repositories\n", count("repositories"))
+    } else {
+        format!(
+            "{freed} {} in {} files: {} manifests and {} blobs of {} repositories\n",
+            size(count("bytes")),
+            count("files"),
+            count("manifests"),
+            count("blobs"),
+            count("repositories")
+        )
+    };
+    let held = result["held"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if held.is_empty() {
+        return text;
+    }
+    text.push_str(&format!("Kept for now, though nothing refers to it: {}\n", size(count("held_bytes"))));
+    for entry in held.iter().take(HELD_SHOWN) {
+        text.push_str(&format!("  {}\n", kept(entry)));
+    }
+    if held.len() > HELD_SHOWN {
+        text.push_str(&format!("  and {} more; --json lists them\n", held.len() - HELD_SHOWN));
+    }
+    text
+}
+
+/// One thing that is kept: where, what, how large, by what and how long.
+fn kept(entry: &Value) -> String {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default();
+    let until = match entry["until"].as_u64() {
+        Some(until) => format!("until {}", humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(until))),
+        None => "for ever".to_owned(),
+    };
+    let why = match text("by") {
+        "lease" => "a client may be using it",
+        _ => "grace",
+    };
+    let bytes = size(entry["bytes"].as_u64().unwrap_or_default());
+    format!("{}@{} ({bytes}) {until}: {why}", text("repository"), text("digest"))
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_says_what_went_and_what_stays_until_when() {
+        let request = Request { dry_run: true, now: false };
+        let held = json!([{ "repository": "a", "digest": "sha256:1", "bytes": 5, "by": "grace", "until": 1_000 },
+                          { "repository": "b", "digest": "sha256:2", "bytes": 6, "by": "lease", "until": null }]);
+        let result =
+            json!({ "repositories": 2, "manifests": 1, "blobs": 3, "files": 2, "bytes": 2048, "held_bytes": 11, "held": held });
+        assert_eq!(
+            report(&result, request),
+            "Would free 2.0 KiB in 2 files: 1 manifests and 3 blobs of 2 repositories\n\
+             Kept for now, though nothing refers to it: 11 B\n  \
+             a@sha256:1 (5 B) until 1970-01-01T00:00:01Z: grace\n  \
+             b@sha256:2 (6 B) for ever: a client may be using it\n"
+        );
+        let nothing = json!({ "repositories": 4, "held": [] });
+        assert_eq!(report(&nothing, request), "Nothing to free in 4 repositories\n");
+        assert_eq!(report(&json!({}), request), "Nothing to free in 0 repositories\n");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16384.0 PiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The tree held against the table: values are read, and everything that needs saying becomes a finding.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+
+use super::address::ListenAddress;
+use super::finding::{Finding, Place, Severity};
+use super::keys::{self, KEYS, Key, Kind, Treatment};
+use super::tree::{Entry, Node};
+use super::units::{ByteSize, format_duration, parse_duration};
+
+/// A value of the right kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Not set, and there is no default.
+    Nothing,
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Number(u64),
+    /// A text, a path, a choice (in lower case) or a URL.
+    Text(String),
+    /// A time; `None` is `never`.
+    Duration(Option<Duration>),
+    /// A number of bytes.
+    Size(ByteSize),
+    /// A listener's address.
+    Address(ListenAddress),
+    /// Headers, in the order written.
+    Headers(Vec<(HeaderName, HeaderValue)>),
+    /// Names and texts.
+    Fields(Vec<(String, String)>),
+}
+
+impl Value {
+    /// The value as the file writes it.
+    pub fn to_yaml(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => quoted(text),
+            Self::Duration(None) => "never".to_owned(),
+            Self::Duration(Some(duration)) => format_duration(*duration),
+            Self::Size(size) => size.to_string(),
+            Self::Address(address) => quoted(&address.to_string()),
+            Self::Headers(headers) => {
+                let mut lists: Vec<(&str, Vec<String>)> = Vec::new();
+                for (name, value) in headers {
+                    let value = quoted_always(&String::from_utf8_lossy(value.as_bytes()));
+                    match lists.iter_mut().find(|(known, _)| *known == name.as_str()) {
+                        Some((_, values)) => values.push(value),
+                        None => lists.push((name.as_str(), vec![value])),
+                    }
+                }
+                let lists: Vec<String> =
+                    lists.iter().map(|(name, values)| format!("{}: [{}]", quoted_always(name), values.join(", "))).collect();
+                format!("{{{}}}", lists.join(", "))
+            }
+            Self::Fields(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, text)| format!("{}: {}", quoted_always(name), quoted_always(text))).collect();
+                format!("{{{}}}", fields.join(", "))
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    if plain
+        || text.rsplit_once(':').is_some_and(|(host, port)| {
+            host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+                && !host.is_empty()
+                && host.parse::<u64>().is_err()
+                && port.parse::<u16>().is_ok()
+        })
+    {
+        text.to_owned()
+    } else {
+        quoted_always(text)
+    }
+}
+
+/// Double quotes with JSON's escapes, which YAML reads the same.
+fn quoted_always(text: &str) -> String {
+    serde_json::Value::String(text.to_owned()).to_string()
+}
+
+/// Every honoured key's value with where it comes from.
+#[derive(Clone, Debug)]
+pub struct Values(BTreeMap<&'static str, (Value, Place)>);
+
+impl Values {
+    /// The defaults of the table alone.
+    pub fn defaults() -> Self {
+        let mut values = BTreeMap::new();
+        for key in honoured() {
+            let value = match key.default {
+                "" => Value::Nothing,
+                "{}" if key.kind == Kind::Headers => Value::Headers(Vec::new()),
+                "{}" => Value::Fields(Vec::new()),
+                // A default that does not parse is a slip in the table, which a test over the whole table shows.
+                text => read(key, &Node::Scalar(text.to_owned())).unwrap_or(Value::Nothing),
+            };
+            values.insert(key.path, (value, Place::Default));
+        }
+        Self(values)
+    }
+
+    /// The value of a key of the table.
+    pub fn get(&self, path: &str) -> &Value {
+        self.0.get(path).map_or(&Value::Nothing, |(value, _)| value)
+    }
+
+    /// Where the value was written.
+    pub fn place(&self, path: &str) -> &Place {
+        self.0.get(path).map_or(&Place::Default, |(_, place)| place)
+    }
+
+    /// Replaces a value.
+    pub fn set(&mut self, path: &'static str, value: Value, place: Place) {
+        self.0.insert(path, (value, place));
+    }
+}
+
+/// The honoured keys in the order of the table.
+pub fn honoured() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| key.treatment == Treatment::Honoured)
+}
+
+/// Reads every value of the tree over the defaults.
+pub fn check(tree: &Node, findings: &mut Vec<Finding>) -> Values {
+    check_onto(Values::defaults(), tree, findings)
+}
+
+/// Reads every value of the tree over `values`.
+pub fn check_onto(mut values: Values, tree: &Node, findings: &mut Vec<Finding>) -> Values {
+    if let Node::Map(entries) = tree {
+        for entry in entries {
+            visit(entry, "", None, &mut values, findings);
+        }
+    }
+    values
+}
+
+/// One entry. `within` is the nearest key above that covers whatever stands below it.
+fn visit(entry: &Entry, above: &str, within: Option<&'static Key>, values: &mut Values, findings: &mut Vec<Finding>) {
+    let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
+    let key = keys::find(&path);
+    if keys::is_section(&path) {
+        let short;
+        let entries = match &entry.value {
+            Node::Map(entries) => entries.as_slice(),
+            Node::Null => &[],
+            Node::Scalar(name) if path == "storage" || path == "auth" => {
+                short = [Entry { key: name.clone(), place: entry.place.clone(), value: Node::Null }];
+                short.as_slice()
+            }
+            found => {
+                let message = format!("`{path}` is {}, expected a section", found.describe());
+                findings.push(Finding::new(Severity::Error, entry.place.clone(), message));
+                &[]
+            }
+        };
+        for child in entries {
+            visit(child, &path, key, values, findings);
+        }
+        return;
+    }
+    match key {
+        Some(key) if key.treatment == Treatment::Honoured => {
+            if entry.value != Node::Null {
+                match read(key, &entry.value) {
+                    Ok(value) => values.set(key.path, value, entry.place.clone()),
+                    Err(expected) => {
+                        let message = format!("`{path}` is {}, expected {expected}", entry.value.describe());
+                        findings.push(Finding::new(Severity::Error, entry.place.clone(), message));
+                    }
+                }
+            }
+        }
+        Some(key) => treat(key, &path, entry, findings),
+        None => match within {
+            Some(key) => treat(key, &path, entry, findings),
+            None => findings.push(unknown(entry.place.clone(), &path, Severity::Unknown)),
+        },
+    }
+}
+
+/// What is said of a key that is not honoured.
+fn treat(key: &Key, path: &str, entry: &Entry, findings: &mut Vec<Finding>) {
+    let place = entry.place.clone();
+    let finding = match key.treatment {
+        Treatment::Honoured => return,
+        Treatment::NoEffect(why) => Finding::new(Severity::Info, place, format!("`{path}` is accepted without effect: {why}")),
+        Treatment::Unsupported(consequence) => {
+            Finding::new(Severity::Warning, place, format!("`{path}` is not supported: {consequence}"))
+        }
+        // An empty section configures nothing; but a driver or a method without parameters is one all the same.
+        Treatment::Stops(..) if entry.value.is_empty() && path == key.path && !path.starts_with("storage.") => return,
+        Treatment::Stops(why, way_out) => Finding::new(Severity::Error, place, format!("`{path}`: {why}")).hint(way_out),
+    };
+    findings.push(finding);
+}
+
+/// The finding for a name that the table does not hold. When it was probably meant to be a key that protects, the
+/// server does not start with it either.
+pub fn unknown(place: Place, path: &str, severity: Severity) -> Finding {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    let mut meant = None;
+    while meant.is_none() && !parts.is_empty() {
+        meant = keys::nearest(&parts.join("."));
+        parts.pop();
+        if keys::is_section(&parts.join(".")) {
+            break;
+        }
+    }
+    let protects = meant.and_then(keys::find).is_some_and(|key| matches!(key.treatment, Treatment::Stops(..)));
+    let severity = if protects { Severity::Error } else { severity };
+    Finding::new(severity, place, format!("unknown key `{path}`"))
+        .hint(meant.map(|known| format!("`{known}` is known")).unwrap_or_default())
+}
+
+/// Reads a value of the key's kind, or says what was expected.
+fn read(key: &Key, node: &Node) -> Result<Value, String> {
+    let text = match node {
+        Node::Scalar(text) => Some(text.as_str()),
+        _ => None,
+    };
+    let expect = |value: Option<Value>, expected: &str| value.ok_or_else(|| expected.to_owned());
+    match key.kind {
+        Kind::Flag => {
+            let flag = text.and_then(|text| match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Some(true),
+                "false" | "no" | "off" => Some(false),
+                _ => None,
+            });
+            expect(flag.map(Value::Flag), "true or false")
+        }
+        Kind::Number(least) => {
+            let number = text.and_then(|text| text.parse().ok()).filter(|number| *number >= least);
+            expect(number.map(Value::Number), &format!("a whole number of at least {least}"))
+        }
+        Kind::Text => expect(text.map(|text| Value::Text(text.to_owned())), "a text"),
+        // Absolute at once: the server in the background runs in another folder than its starter.
+        Kind::Path => {
+            let path = text.and_then(|text| std::path::absolute(text).ok());
+            expect(path.map(|path| Value::Text(path.to_string_lossy().into_owned())), "a path")
+        }
+        Kind::Choice(words) => {
+            let word = text.map(str::to_ascii_lowercase).filter(|text| words.contains(&text.as_str()));
+            let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+            expect(word.map(Value::Text), &words.join(" or "))
+        }
+        Kind::Duration => {
+            let time = text.and_then(parse_duration).filter(|time| !time.is_zero());
+            expect(time.map(|time| Value::Duration(Some(time))), "a time such as 30s or 24h")
+        }
+        Kind::DurationOrNever => {
+            let never = text == Some("never");
+            let time = text.and_then(parse_duration).filter(|time| !time.is_zero());
+            expect((never || time.is_some()).then_some(Value::Duration(time)), "a time such as 24h, or never")
+        }
+        Kind::Size => expect(text.and_then(ByteSize::parse).map(Value::Size), "a number of bytes such as 4194304 or 4MiB"),
+        Kind::Address => expect(text.and_then(ListenAddress::parse).map(Value::Address), "HOST:PORT or :PORT"),
+        Kind::Url => expect(text.and_then(external_url).map(Value::Text), "http://HOST:PORT or https://HOST:PORT"),
+        Kind::Headers => headers(node).map(Value::Headers),
+        Kind::Fields => fields(node).map(Value::Fields),
+        Kind::Any => Ok(Value::Nothing),
+    }
+}
+
+/// Scheme and authority without a slash at the end.
+fn external_url(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let authority = uri.authority().filter(|a| !a.as_str().contains('@'))?;
+    (uri.path() == "/" && uri.query().is_none()).then(|| format!("{scheme}://{authority}"))
+}
+
+/// These say how a message is framed; a fixed value for them would break every answer.
+const FRAMING: [&str; 4] = ["connection", "content-length", "transfer-encoding", "content-type"];
+
+fn headers(node: &Node) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let Node::Map(entries) = node else {
+        return Err("header names with a list of values each".to_owned());
+    };
+    let mut headers = Vec::new();
+    for entry in entries {
+        let name: HeaderName = entry
+            .key
+            .parse()
+            .ok()
+            .filter(|name: &HeaderName| !FRAMING.contains(&name.as_str()))
+            .ok_or_else(|| format!("the name of a header that may be set, unlike `{}`", entry.key))?;
+        let values = match &entry.value {
+            Node::List(values) => values.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        for value in values {
+            let Node::Scalar(text) = value else {
+                return Err(format!("a list of texts for `{}`", entry.key));
+            };
+            let value =
+                HeaderValue::from_str(text).map_err(|_| format!("a value that fits into a header for `{}`", entry.key))?;
+            headers.push((name.clone(), value));
+        }
+    }
+    Ok(headers)
+}
+
+fn fields(node: &Node) -> Result<Vec<(String, String)>, String> {
+    let Node::Map(entries) = node else {
+        return Err("names with a text each".to_owned());
+    };
+    entries
+        .iter()
+        .map(|entry| match &entry.value {
+            Node::Scalar(text) => Ok((entry.key.clone(), text.clone())),
+            Node::Null => Ok((entry.key.clone(), String::new())),
+            _ => Err(format!("a text for `{}`", entry.key)),
+        })
+        .collect()
+}

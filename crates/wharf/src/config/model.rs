@@ -1,0 +1,308 @@
+//! The configuration in force, as the rest of the program sees it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+
+use super::address::ListenAddress;
+use super::check::{Value, Values};
+use super::finding::Place;
+use super::units::ByteSize;
+
+/// Everything a server is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where things are stored and what may be done to them.
+    pub storage: Storage,
+    /// Listeners and answers.
+    pub http: Http,
+    /// Whether an index may name manifests that are not there (`validation.manifests.indexes.platforms: none`).
+    pub sparse_indexes: bool,
+    /// Most repositories in one answer of the catalog.
+    pub catalog_max_entries: u64,
+    /// Bounds on what clients send.
+    pub limits: Limits,
+    /// An upload without progress for this long is removed; `None`: never.
+    pub upload_expire: Option<Duration>,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
+    /// Removal of what nothing refers to.
+    pub collection: Collection,
+    /// Reading again what is stored.
+    pub scrub: Scrub,
+    /// How long the log of changes is kept; `None`: for ever.
+    pub history_keep: Option<Duration>,
+    /// Memory for answers that are asked for often.
+    pub cache_size: ByteSize,
+    values: Values,
+}
+
+/// `log`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The least important level that is logged.
+    pub level: tracing::Level,
+    /// JSON instead of text.
+    pub json: bool,
+    /// One line for each request.
+    pub access: bool,
+    /// Added to every line.
+    pub fields: Vec<(String, String)>,
+}
+
+/// `storage`, and `wharf.storage`.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The root folder, absolute.
+    pub root: PathBuf,
+    /// Whether the API may delete.
+    pub delete: bool,
+    /// Whether every write is refused.
+    pub read_only: bool,
+    /// Uploads are refused when less than this would be left on the disk.
+    pub min_free: ByteSize,
+}
+
+/// `http`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// The address to listen on.
+    pub listen: ListenAddress,
+    /// `http://HOST:PORT` or `https://…` without a slash at the end, to begin Location headers with; `None`: they are
+    /// relative.
+    pub external_url: Option<String>,
+    /// How long requests may go on after the server was asked to stop.
+    pub drain_timeout: Duration,
+    /// Added to every answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The second listener.
+    pub debug: Option<Debug>,
+}
+
+/// `http.debug`.
+#[derive(Clone, Debug)]
+pub struct Debug {
+    /// The address to listen on.
+    pub listen: ListenAddress,
+    /// Path of the metrics, when they are served.
+    pub metrics_path: Option<String>,
+}
+
+/// `wharf.limits`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest manifest.
+    pub manifest_size: ByteSize,
+    /// Most uploads open at a time.
+    pub uploads: u64,
+    /// Most ranges in one request.
+    pub ranges: u64,
+}
+
+/// `wharf.timeouts`.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For the head of a request.
+    pub header: Duration,
+    /// For a pause within a body.
+    pub body: Duration,
+}
+
+/// `wharf.collection`.
+#[derive(Clone, Copy, Debug)]
+pub struct Collection {
+    /// Time between two collections; `None`: only on demand.
+    pub interval: Option<Duration>,
+    /// How long a lease holds.
+    pub lease: Duration,
+    /// How long an untagged manifest stays; `None`: for ever.
+    pub grace: Option<Duration>,
+}
+
+/// `wharf.scrub`.
+#[derive(Clone, Copy, Debug)]
+pub struct Scrub {
+    /// Time between two rounds; `None`: none.
+    pub interval: Option<Duration>,
+    /// Bytes a second.
+    pub rate: ByteSize,
+}
+
+impl Config {
+    /// Takes the values of the table over into their places.
+    pub fn new(values: Values) -> Self {
+        let read = Read(&values);
+        let purge =
+            read.flag("storage.maintenance.uploadpurging.enabled") && !read.flag("storage.maintenance.uploadpurging.dryrun");
+        let purge_age = read.duration("storage.maintenance.uploadpurging.age");
+        let mut expire = read.duration("wharf.uploads.expire");
+        if *values.place("wharf.uploads.expire") == Place::Default {
+            expire = purge_age.or(expire);
+        }
+        let mut level = read.text("log.level");
+        let old_level = read.text("loglevel");
+        if *values.place("log.level") == Place::Default && !old_level.is_empty() {
+            level = old_level;
+        }
+        let external = Some(read.text("http.host")).filter(|url| !url.is_empty());
+        let relative = read.flag("http.relativeurls");
+        let metrics = read.flag("http.debug.prometheus.enabled");
+        let metrics_path = read.text("http.debug.prometheus.path");
+        // Accepted only so that files which name them are checked; there is one version and one kind of socket.
+        let _ = (read.text("version"), read.text("http.net"));
+        Self {
+            log: Log {
+                level: level.parse().unwrap_or(tracing::Level::INFO),
+                json: read.text("log.formatter") != "text",
+                access: !read.flag("log.accesslog.disabled"),
+                fields: match read.get("log.fields") {
+                    Value::Fields(fields) => fields.clone(),
+                    _ => Vec::new(),
+                },
+            },
+            storage: Storage {
+                root: PathBuf::from(read.text("storage.filesystem.rootdirectory")),
+                delete: read.flag("storage.delete.enabled"),
+                read_only: read.flag("storage.maintenance.readonly.enabled"),
+                min_free: read.size("wharf.storage.min_free"),
+            },
+            http: Http {
+                listen: read.address("http.addr").unwrap_or(ListenAddress { host: "localhost".to_owned(), port: 5000 }),
+                external_url: external.filter(|_| !relative),
+                drain_timeout: read.time("http.draintimeout"),
+                headers: match read.get("http.headers") {
+                    Value::Headers(headers) => headers.clone(),
+                    _ => Vec::new(),
+                },
+                debug: read
+                    .address("http.debug.addr")
+                    .map(|listen| Debug { listen, metrics_path: metrics.then_some(metrics_path) }),
+            },
+            sparse_indexes: read.text("validation.manifests.indexes.platforms") == "none",
+            catalog_max_entries: read.number("catalog.maxentries"),
+            limits: Limits {
+                manifest_size: read.size("wharf.limits.manifest_size"),
+                uploads: read.number("wharf.limits.uploads"),
+                ranges: read.number("wharf.limits.ranges"),
+            },
+            upload_expire: expire.filter(|_| purge),
+            timeouts: Timeouts { header: read.time("wharf.timeouts.header"), body: read.time("wharf.timeouts.body") },
+            collection: Collection {
+                interval: read.duration("wharf.collection.interval"),
+                lease: read.time("wharf.collection.lease"),
+                grace: read.duration("wharf.collection.grace"),
+            },
+            scrub: Scrub { interval: read.duration("wharf.scrub.interval"), rate: read.size("wharf.scrub.rate") },
+            history_keep: read.duration("wharf.history.keep"),
+            cache_size: read.size("wharf.cache.size"),
+            values,
+        }
+    }
+
+    /// The values as the file writes them.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new(Values::defaults())
+    }
+}
+
+/// Typed access to the values. The kinds are those of the table, so the fallbacks are never taken; a test reads every
+/// key and would see one.
+struct Read<'a>(&'a Values);
+
+impl Read<'_> {
+    fn get(&self, path: &'static str) -> &Value {
+        #[cfg(test)]
+        tests::READ.with_borrow_mut(|read| read.insert(path));
+        self.0.get(path)
+    }
+
+    fn flag(&self, path: &'static str) -> bool {
+        matches!(self.get(path), Value::Flag(true))
+    }
+
+    fn number(&self, path: &'static str) -> u64 {
+        match self.get(path) {
+            Value::Number(number) => *number,
+            _ => 0,
+        }
+    }
+
+    fn text(&self, path: &'static str) -> String {
+        match self.get(path) {
+            Value::Text(text) => text.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn duration(&self, path: &'static str) -> Option<Duration> {
+        match self.get(path) {
+            Value::Duration(duration) => *duration,
+            _ => None,
+        }
+    }
+
+    fn time(&self, path: &'static str) -> Duration {
+        self.duration(path).unwrap_or_default()
+    }
+
+    fn size(&self, path: &'static str) -> ByteSize {
+        match self.get(path) {
+            Value::Size(size) => *size,
+            _ => ByteSize(0),
+        }
+    }
+
+    fn address(&self, path: &'static str) -> Option<ListenAddress> {
+        match self.get(path) {
+            Value::Address(address) => Some(address.clone()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use super::super::check::honoured;
+    use super::*;
+
+    thread_local! {
+        pub static READ: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    #[test]
+    fn every_honoured_key_is_read_and_every_default_is_of_its_kind() {
+        READ.with_borrow_mut(BTreeSet::clear);
+        let config = Config::default();
+        let table: BTreeSet<&str> = honoured().map(|key| key.path).collect();
+        READ.with_borrow(|read| assert_eq!(*read, table));
+        for key in honoured().filter(|key| !key.default.is_empty()) {
+            assert_ne!(*config.values().get(key.path), Value::Nothing, "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_promised_ones() {
+        let config = Config::default();
+        assert_eq!(config.limits.manifest_size, ByteSize(4_194_304));
+        assert_eq!((config.limits.uploads, config.limits.ranges), (10_000, 4_096));
+        assert_eq!(config.upload_expire, Some(Duration::from_secs(86_400)));
+        assert_eq!(config.collection.grace, Some(Duration::from_secs(86_400)));
+        assert_eq!(config.collection.lease, Duration::from_secs(3_600));
+        assert_eq!(config.history_keep, Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!(config.cache_size, ByteSize(8 << 20));
+        assert_eq!(config.storage.min_free, ByteSize(64 << 20));
+        assert!(!config.storage.delete && config.http.listen.is_loopback());
+    }
+}

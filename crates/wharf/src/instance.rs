@@ -1,0 +1,157 @@
+//! The server that a command is about: its configuration, and whether it runs.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use wharf_store::lock::{self, Holder};
+
+use crate::config::{self, Config, Loaded, Severity};
+use crate::settings::{Settings, SettingsError};
+use crate::ui::{self, Failure};
+
+/// The configuration in force, written by `start`.
+const CONFIG_FILE: &str = "registry-config.yml";
+/// The process id, for other programs; this one asks the lock.
+const PID_FILE: &str = "registry.pid";
+/// Everything the background server says.
+const LOG_FILE: &str = "registry.log";
+
+/// A server's configuration with where it comes from.
+#[derive(Debug)]
+pub struct Instance {
+    /// The configuration in force, or the one that would be.
+    pub config: Config,
+    /// The file it comes from; `None`: the defaults.
+    pub file: Option<PathBuf>,
+    /// The storage folder of `start`.
+    pub folder: PathBuf,
+}
+
+impl Instance {
+    /// The one to start: `file`, or what the settings ask for. Everything found is said, and errors end it.
+    pub fn to_start(settings: &Settings, file: Option<&Path>) -> Result<Self, Failure> {
+        let (instance, loaded) = Self::load(settings, file)?;
+        ui::findings(&loaded, Severity::Warning);
+        Ok(instance)
+    }
+
+    /// As [`to_start`](Self::to_start), but what was found, unless it is an error, is left to be said by the caller.
+    pub fn load(settings: &Settings, file: Option<&Path>) -> Result<(Self, Vec<config::Finding>), Failure> {
+        settings.check_protection().map_err(|error| refused(&error))?;
+        let file = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
+        let loaded = match &file {
+            Some(file) => config::load(file, settings.environment.all()),
+            None => {
+                let (loaded, warning) = settings.own_config().map_err(|error| refused(&error))?;
+                if let Some(warning) = warning {
+                    ui::warn(&warning);
+                }
+                loaded
+            }
+        };
+        let Loaded { config, findings } = accept(loaded)?;
+        Ok((Self { config, file, folder: settings.storage.clone() }, findings))
+    }
+
+    /// The one to ask or stop: `file`, or what `start` wrote when that server runs, or what the settings ask for.
+    pub fn existing(settings: &Settings, file: Option<&Path>) -> Result<Self, Failure> {
+        let folder = settings.storage.clone();
+        let explicit =
+            file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
+        if let Some(file) = explicit {
+            let loaded = accept(config::load(&file, settings.environment.all()))?;
+            return Ok(Self { config: loaded.config, file: Some(file), folder });
+        }
+        let written = folder.join(CONFIG_FILE);
+        if written.exists() {
+            // It holds the overrides of the environment that the server was started in; today's may be others.
+            let loaded = config::load(&written, &[]);
+            if !loaded.is_refused() && matches!(lock::holder(&loaded.config.storage.root), Ok(Some(_))) {
+                return Ok(Self { config: loaded.config, file: Some(written), folder });
+            }
+        }
+        // Nothing is served here, so what would keep a server from starting does not matter.
+        let own = Settings { insecure: true, secure: false, auth: false, ..settings.clone() };
+        let own = Settings { url: crate::url::RegistryUrl { https: false, ..own.url }, ..own };
+        let (loaded, _) = own.own_config().map_err(|error| refused(&error))?;
+        Ok(Self { config: loaded.config, file: None, folder })
+    }
+
+    /// Who serves it.
+    pub fn holder(&self) -> Result<Option<Holder>, Failure> {
+        let root = &self.config.storage.root;
+        lock::holder(root)
+            .map_err(|error| Failure::new(format!("cannot tell whether {} is in use", root.display())).because(&error))
+    }
+
+    /// As [`holder`](Self::holder), waiting while a server is starting until it has said who it is and where it listens.
+    pub fn settled_holder(&self, patience: Duration) -> Result<Option<Holder>, Failure> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.holder()? {
+                Some(holder) if (holder.pid == 0 || holder.listeners.is_empty()) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                holder => return Ok(holder),
+            }
+        }
+    }
+
+    /// The address as people use it: as configured, with the port that is really listened on.
+    pub fn url(&self, holder: Option<&Holder>) -> String {
+        if let Some(url) = &self.config.http.external_url {
+            return url.clone();
+        }
+        let mut listen = self.config.http.listen.clone();
+        if listen.host.is_empty() {
+            "localhost".clone_into(&mut listen.host);
+        }
+        if let Some(address) = holder.and_then(|holder| holder.listeners.first()) {
+            listen.port = address.port();
+        }
+        format!("http://{listen}")
+    }
+
+    /// How the server treats its callers.
+    pub fn mode(&self) -> &'static str {
+        match self.config.storage.read_only {
+            true => "insecure (HTTP, no authentication), read-only",
+            false => "insecure (HTTP, no authentication)",
+        }
+    }
+
+    /// Where `start` writes the configuration in force.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join(CONFIG_FILE)
+    }
+
+    /// Where `start` writes the process id.
+    pub fn pid_file(&self) -> PathBuf {
+        self.folder.join(PID_FILE)
+    }
+
+    /// Where a background server logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join(LOG_FILE)
+    }
+}
+
+fn accept(loaded: Loaded) -> Result<Loaded, Failure> {
+    if loaded.is_refused() {
+        ui::findings(&loaded.findings, Severity::Warning);
+        return Err(Failure::Reported);
+    }
+    Ok(loaded)
+}
+
+/// A report of wrong settings.
+pub fn refused(error: &SettingsError) -> Failure {
+    let mut failure = Failure::new(error.to_string());
+    if let Some(source) = std::error::Error::source(error) {
+        failure = failure.because(source);
+    }
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,58 @@
+//! The `wharf` command: a container registry that is started, watched and stopped with one program.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod instance;
+mod listen;
+mod logging;
+mod notify;
+mod ports;
+mod settings;
+mod storage;
+mod ui;
+mod url;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let parsed = cli::definition().try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));
+    let result = match parsed {
+        Ok(cli) => commands::run(cli),
+        Err(error) => wrong_usage(&error),
+    };
+    match result {
+        Ok(code) => code,
+        Err(ui::Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version are results; everything else that the command line's parser says is an error with exit code 1.
+fn wrong_usage(error: &clap::Error) -> Result<ExitCode, ui::Failure> {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            ui::print(text)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = error.get(clap::error::ContextKind::InvalidSubcommand);
+            ui::Failure::new(format!("Unknown command `{}`", name.map(ToString::to_string).unwrap_or_default())).report();
+            ui::say("");
+            ui::say(cli::definition().render_help());
+        }
+        _ => ui::say(text.to_string().trim_end()),
+    }
+    Ok(ExitCode::FAILURE)
+}

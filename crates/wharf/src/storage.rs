@@ -1,0 +1,84 @@
+//! The storage folder as the configuration describes it: locked, then opened.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use wharf_store::lock::{LockError, StorageLock};
+use wharf_store::{Options, Store, StoreError};
+
+use crate::config::Config;
+
+/// Why the storage could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder is not there and cannot be made.
+    #[error("cannot create the storage folder {folder}")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another server has it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What is in it cannot be used.
+    #[error("cannot open the storage {folder}")]
+    Store {
+        /// Which.
+        folder: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// Takes the folder for this process, creating it where it is missing.
+pub fn lock(root: &Path) -> Result<StorageLock, OpenError> {
+    let folder = || root.display().to_string();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(root)
+        .map_err(|source| OpenError::Folder { folder: folder(), source })?;
+    Ok(StorageLock::acquire(root)?)
+}
+
+/// Opens the store in a folder that this process has locked.
+pub async fn open(config: &Config, _lock: &StorageLock) -> Result<Store, OpenError> {
+    let root = &config.storage.root;
+    Store::open(root, options(config)).await.map_err(|source| OpenError::Store { folder: root.display().to_string(), source })
+}
+
+fn options(config: &Config) -> Options {
+    let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    Options {
+        lease: config.collection.lease,
+        grace: config.collection.grace,
+        collect_every: config.collection.interval.filter(|_| !config.storage.read_only),
+        uploads: number(config.limits.uploads),
+        upload_expiry: config.upload_expire,
+        min_free: config.storage.min_free.0,
+        cache: number(config.cache_size.0),
+        scrub_every: config.scrub.interval,
+        scrub_rate: config.scrub.rate.0,
+        history: config.history_keep,
+    }
+}
+
+/// Binds the owner's socket in a folder that this process has locked. Whatever has its name is a dead server's.
+pub fn bind_control(root: &Path) -> std::io::Result<UnixListener> {
+    use std::os::fd::AsRawFd;
+    let path = root.join("control.sock");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // A socket's path may have 107 bytes; a build's folder is often longer. Through the folder's descriptor it is always short.
+    let folder = std::fs::File::open(root)?;
+    let listener = UnixListener::bind(format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}

@@ -1,0 +1,87 @@
+//! What can be asked of the program without a running server.
+
+mod common;
+
+use common::Place;
+
+#[test]
+fn an_unknown_command_is_named_with_the_usage() {
+    let done = Place::new().run(&["psuh"]).exits(1).says("Unknown command `psuh`").says("Usage: wharf").says("  start ");
+    assert_eq!(done.out, "");
+}
+
+#[test]
+fn help_lists_every_command_option_and_variable() {
+    let place = Place::new();
+    let done = place.run(&["help"]).exits(0);
+    for text in ["start", "stop", "status", "info", "serve", "gc", "--dry-run", "--json", "CONTAINER_REGISTRY_URL", "REGISTRY_"] {
+        assert!(done.out.contains(text), "{text}: {}", done.out);
+    }
+    place.run(&["help", "gc"]).exits(0).prints("--dry-run");
+    place.run(&["help", "psuh"]).exits(1).says("Unknown command");
+    place.run(&["--version"]).exits(0).prints("wharf ");
+    place.run(&[]).exits(1).says("Usage:");
+    place.run(&["start", "--psuh"]).exits(1).says("--psuh");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let place = Place::new();
+    let script = format!("{} config template | head -n 1", env!("CARGO_BIN_EXE_wharf"));
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", &script]).current_dir(place.path());
+    let done: common::Done = shell.output().unwrap().into();
+    done.exits(0).prints("# Configuration");
+}
+
+#[test]
+fn nothing_runs_in_a_fresh_folder() {
+    let place = Place::new();
+    place.run(&["status"]).exits(1).prints("not running");
+    assert_eq!(place.run(&["status", "--json"]).exits(1).json()["running"], false);
+    place.run(&["stop"]).exits(0).says("not running");
+    place.run(&["gc", "--dry-run"]).exits(0);
+    assert!(!place.storage().exists(), "asking must not create anything");
+}
+
+#[test]
+fn info_shows_what_would_be_in_force() {
+    let place = Place::new();
+    let url = format!("http://localhost:{}", place.port);
+    place.run(&["info"]).exits(0).prints("Storage: ").prints(&url).prints("insecure").prints("manifest_size: 4MiB");
+    let info = place.run_with(&[("REGISTRY_WHARF_LIMITS_UPLOADS", "7")], &["info", "--json"]).exits(0).json();
+    assert_eq!(info["storage"], place.storage().join("data").to_str().unwrap());
+    assert_eq!(info["url"], url);
+    assert_eq!(info["config"]["wharf.limits.uploads"], "7");
+}
+
+#[test]
+fn protection_that_does_not_exist_is_refused() {
+    let place = Place::new();
+    for (variable, text) in [
+        (("CONTAINER_REGISTRY_SECURE", "1"), "TLS"),
+        (("CONTAINER_REGISTRY_AUTH", "1"), "authentication"),
+        (("CONTAINER_REGISTRY_URL", "https://localhost:5000"), "TLS"),
+        (("CONTAINER_REGISTRY_URL", "build.example:5000"), "CONTAINER_REGISTRY_INSECURE=1"),
+        (("REGISTRY_AUTH_HTPASSWD_REALM", "r"), "authentication"),
+        (("REGISTRY_HTTP_TLS_CERTIFICATE", "/c"), "TLS"),
+    ] {
+        for command in ["start", "serve"] {
+            place.run_with(&[variable], &[command]).exits(1).says("error: ").says(text).says("hint: ");
+        }
+    }
+    let both = [("CONTAINER_REGISTRY_SECURE", "1"), ("CONTAINER_REGISTRY_INSECURE", "1")];
+    place.run_with(&both, &["start"]).exits(1).says("exclude each other");
+    assert!(!place.storage().exists());
+}
+
+#[test]
+fn completions_and_man_pages_come_out() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        place.run(&["completions", shell]).exits(0).prints("dry-run");
+    }
+    place.run(&["man", "."]).exits(0);
+    let page = std::fs::read_to_string(place.path().join("wharf-gc.1")).unwrap();
+    assert!(page.contains("dry"), "{page}");
+}
