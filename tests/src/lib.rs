@@ -1,0 +1,26 @@
+//! What the end-to-end tests share: a real registry process per test, an HTTP client that hides nothing, and builders
+//! for the content that is pushed.
+//!
+//! Every test starts its own server on a port the kernel chose, in a temporary folder that disappears with it, so tests
+//! may run side by side. With `WHARF_TESTS_AGAINST=docker-registry` in the environment the same tests run against CNCF
+//! distribution instead: what fails there and not here is either a decision of ours or a fault of the harness.
+
+mod check;
+pub mod clients;
+mod config;
+mod content;
+mod http;
+mod multipart;
+mod repo;
+mod server;
+
+pub use check::{CODES, eventually};
+pub use config::Config;
+pub use content::{
+    DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, artifact,
+    descriptor, empty_index, index, random, sha256, sha512,
+};
+pub use http::{Connection, Framing, Request, Response};
+pub use multipart::{Part, parts};
+pub use repo::{Repo, next_link, path_of, uuid_in, with_query};
+pub use server::{Program, Server};

@@ -1,0 +1,137 @@
+//! The arrows between the packages point one way; this holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// For each workspace package the packages it depends on: directly, and through others.
+struct Graph {
+    names: BTreeMap<String, String>,
+    members: BTreeSet<String>,
+    edges: BTreeMap<String, Vec<(String, bool)>>,
+}
+
+impl Graph {
+    fn read() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // Packages for other systems were never fetched, so offline only this one's can be asked for.
+        let rustc = Command::new("rustc").arg("-vV").output().expect("run rustc");
+        let version = String::from_utf8(rustc.stdout).expect("a version in UTF-8");
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("the host's name");
+        let output = Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", host])
+            .current_dir(root)
+            .output()
+            .expect("run cargo metadata");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        let list = |value: &Value| value.as_array().expect("a list").clone();
+        let names = list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
+        let members = list(&metadata["workspace_members"]).iter().map(text).collect();
+        let edges = list(&metadata["resolve"]["nodes"])
+            .iter()
+            .map(|node| {
+                let deps = list(&node["deps"]);
+                let edge = |dep: &Value| {
+                    let only_tests = list(&dep["dep_kinds"]).iter().all(|kind| kind["kind"] == "dev");
+                    (text(&dep["pkg"]), only_tests)
+                };
+                (text(&node["id"]), deps.iter().map(edge).collect())
+            })
+            .collect();
+        Self { names, members, edges }
+    }
+
+    fn id(&self, name: &str) -> &str {
+        let found = self.members.iter().find(|id| self.names[*id] == name);
+        found.unwrap_or_else(|| panic!("no package {name} in the workspace"))
+    }
+
+    /// What a package needs to be built, directly.
+    fn direct(&self, name: &str) -> BTreeSet<&str> {
+        let edges = self.edges[self.id(name)].iter();
+        edges.filter(|(_, only_tests)| !only_tests).map(|(id, _)| self.names[id].as_str()).collect()
+    }
+
+    /// What a package needs to be built, through others as well.
+    fn all(&self, name: &str) -> BTreeSet<&str> {
+        let mut seen = BTreeSet::from([self.id(name)]);
+        let mut open: Vec<_> = seen.iter().copied().collect();
+        while let Some(id) = open.pop() {
+            for (next, _) in self.edges[id].iter().filter(|(_, only_tests)| !only_tests) {
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        seen.into_iter().map(|id| self.names[id].as_str()).filter(|found| *found != name).collect()
+    }
+
+    fn expect_without(&self, package: &str, found: &BTreeSet<&str>, forbidden: &[&str]) {
+        let wrong: Vec<_> = forbidden.iter().filter(|name| found.contains(**name)).collect();
+        assert!(wrong.is_empty(), "{package} depends on {wrong:?}");
+    }
+}
+
+const HTTP: [&str; 9] =
+    ["hyper", "hyper-util", "http", "http-body", "http-body-util", "httparse", "reqwest", "ureq", "ureq-proto"];
+
+/// The walk itself works: it finds what is known to be there.
+#[test]
+fn the_graph_is_read() {
+    let graph = Graph::read();
+    assert!(graph.direct("wharf").contains("wharf-registry"));
+    assert!(graph.all("wharf").contains("wharf-oci"));
+    assert!(graph.all("wharf-registry").contains("hyper"));
+    assert!(graph.all("wharf-store").contains("rusqlite"));
+}
+
+/// Names, digests and manifests know nobody: no other package of the workspace, no runtime, no database, no HTTP.
+#[test]
+fn oci_knows_nobody() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-oci");
+    let ours: Vec<_> = found.iter().filter(|name| name.starts_with("wharf")).collect();
+    assert!(ours.is_empty(), "wharf-oci depends on {ours:?}");
+    graph.expect_without("wharf-oci", &found, &["tokio", "async-trait", "rusqlite", "libsqlite3-sys"]);
+    graph.expect_without("wharf-oci", &found, &HTTP);
+}
+
+/// The store knows no HTTP and no registry.
+#[test]
+fn the_store_knows_no_http() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-store");
+    graph.expect_without("wharf-store", &found, &HTTP);
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-oci"].into());
+}
+
+/// The registry reaches the database through the store only.
+#[test]
+fn the_registry_knows_no_database() {
+    let graph = Graph::read();
+    let found = graph.direct("wharf-registry");
+    graph.expect_without("wharf-registry", &found, &["rusqlite", "libsqlite3-sys"]);
+    assert!(!found.contains("wharf"));
+}
+
+/// Only the binary, the tests and the benches see the registry's inside.
+#[test]
+fn only_the_binary_knows_the_registry() {
+    let graph = Graph::read();
+    let registry = graph.id("wharf-registry");
+    let users: BTreeSet<_> = graph
+        .members
+        .iter()
+        .filter(|member| graph.edges[*member].iter().any(|(id, _)| id == registry))
+        .map(|member| graph.names[member].as_str())
+        .collect();
+    let allowed = BTreeSet::from(["wharf", "wharf-tests", "wharf-bench"]);
+    assert!(users.is_subset(&allowed), "wharf-registry is used by {users:?}");
+    assert!(users.contains("wharf"));
+}

@@ -1,0 +1,413 @@
+//! Bad input gets the specification's error, leaves nothing behind, and never ends the server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use wharf_tests::{
+    CODES, Image, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Repo, Response, Server, descriptor, empty_index, eventually, path_of,
+    random, sha256, with_query,
+};
+
+/// A fresh server, and what its storage held before anything was sent.
+struct Scene {
+    server: Server,
+    before: Vec<PathBuf>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let server = Server::start();
+        let before = server.content_files();
+        Self { server, before }
+    }
+
+    fn repo(&self) -> Repo<'_> {
+        self.server.repo("app")
+    }
+
+    /// No repository, no tag, no file, and the server answers. Files may go a moment after the answer.
+    #[track_caller]
+    fn expect_nothing_left(&self) {
+        let catalog = self.server.get("/v2/_catalog").send().expect(200);
+        assert_eq!(catalog.json(), json!({"repositories": []}));
+        let tags = self.repo().tags("");
+        assert!(tags.status == 404 || tags.json()["tags"] == json!([]), "{}", tags.describe());
+        eventually("no file is left", || self.server.content_files() == self.before);
+        let beside: Vec<_> = std::fs::read_dir(self.server.root().parent().unwrap()).unwrap().flatten().collect();
+        assert_eq!(beside.len(), 3, "beside the storage there are only the configuration and the log: {beside:?}");
+    }
+
+    #[track_caller]
+    fn expect_no_session(&self, location: &str) {
+        self.repo().upload_status(location).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+
+    #[track_caller]
+    fn cancel(&self, location: &str) {
+        self.server.delete(location).send().expect(204);
+    }
+}
+
+/// A body that is not what its digest says ends the session.
+#[test]
+fn a_digest_mismatch_on_put() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let location = repo.start_upload();
+    repo.finish(&location, &sha256(b"other"), &random(100_000)).expect_error(400, "DIGEST_INVALID");
+    scene.expect_no_session(&location);
+    assert!(!repo.has_blob(&sha256(b"other")));
+    scene.expect_nothing_left();
+}
+
+/// So do chunks that are not.
+#[test]
+fn a_digest_mismatch_after_chunks() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let blob = random(100_000);
+    let location = repo.start_upload();
+    repo.patch(&location, 0, &blob[..60_000]).expect(202);
+    repo.patch(&location, 60_000, &blob[60_000..]).expect(202);
+    repo.finish(&location, &sha256(b"other"), b"").expect_error(400, "DIGEST_INVALID");
+    scene.expect_no_session(&location);
+    assert!(!repo.has_blob(&sha256(b"other")) && !repo.has_blob(&sha256(&blob)));
+    scene.expect_nothing_left();
+}
+
+/// In a single POST there is no session to speak of.
+#[test]
+fn a_digest_mismatch_on_post() {
+    let scene = Scene::new();
+    let target = scene.repo().uploads_path(&format!("digest={}", sha256(b"other")));
+    scene.server.post(&target).body(&random(100_000)).send().expect_error(400, "DIGEST_INVALID");
+    assert!(!scene.repo().has_blob(&sha256(b"other")));
+    scene.expect_nothing_left();
+}
+
+/// A connection that breaks in a PUT leaves the session, and nothing once that is cancelled.
+#[test]
+fn a_truncated_put() {
+    let scene = Scene::new();
+    let blob = random(500_000);
+    let location = scene.repo().start_upload();
+    let target = with_query(&location, &format!("digest={}", sha256(&blob)));
+    let answer = scene.server.put(&target).body(&blob).send_truncated(200_000);
+    assert!(answer.is_none_or(|a| a.status >= 400), "half a body is no success");
+    assert!(!scene.repo().has_blob(&sha256(&blob)));
+    assert!(!scene.repo().has_blob(&sha256(&blob[..200_000])));
+    scene.cancel(&location);
+    scene.expect_no_session(&location);
+    scene.expect_nothing_left();
+}
+
+/// The same in a PATCH, with a length and without.
+#[test]
+fn a_truncated_patch() {
+    let scene = Scene::new();
+    let blob = random(500_000);
+    let location = scene.repo().start_upload();
+    for request in [scene.server.patch(&location).body(&blob), scene.server.patch(&location).chunked([blob.as_slice()])] {
+        let answer = request.send_truncated(100_000);
+        assert!(answer.is_none_or(|a| a.status >= 400), "half a body is no success");
+    }
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// A single POST that breaks leaves nothing at all: nobody knows its session.
+#[test]
+fn a_truncated_post() {
+    let scene = Scene::new();
+    let blob = random(500_000);
+    let target = scene.repo().uploads_path(&format!("digest={}", sha256(&blob)));
+    let answer = scene.server.post(&target).body(&blob).send_truncated(200_000);
+    assert!(answer.is_none_or(|a| a.status >= 400), "half a body is no success");
+    assert!(!scene.repo().has_blob(&sha256(&blob)));
+    scene.expect_nothing_left();
+}
+
+/// Half a manifest is none, even if that half is a manifest.
+#[test]
+fn a_truncated_manifest() {
+    let scene = Scene::new();
+    let manifest = empty_index();
+    let longer = [manifest.as_slice(), b"          "].concat();
+    let answer = scene.repo().put_request("v1", OCI_INDEX, &longer).send_truncated(manifest.len());
+    assert!(answer.is_none_or(|a| a.status >= 400), "half a body is no success");
+    scene.expect_nothing_left();
+}
+
+/// A length shorter than the body cuts it: the digest is of more, so it is refused; the rest is no request.
+#[test]
+fn a_length_that_is_too_short() {
+    let scene = Scene::new();
+    let blob = random(1_000);
+    let location = scene.repo().start_upload();
+    let target = with_query(&location, &format!("digest={}", sha256(&blob)));
+    let answer = scene.server.put(&target).header("Content-Length", "400").body(&blob).send();
+    answer.expect_error(400, "DIGEST_INVALID");
+    assert!(!scene.repo().has_blob(&sha256(&blob)));
+    scene.expect_nothing_left();
+}
+
+/// Lengths that are none, or two, or contradict the transfer encoding, are refused before the body is looked at.
+#[test]
+fn contradictory_lengths() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    for framing in [
+        "Content-Length: -1",
+        "Content-Length: x",
+        "Content-Length: 1\r\nContent-Length: 2",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 3, 4",
+        "Transfer-Encoding: gzip",
+    ] {
+        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\nabc");
+        let answer = scene.server.raw(request.as_bytes()).unwrap();
+        assert!((400..=501).contains(&answer.status), "{framing}: {}", answer.describe());
+        scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
+    }
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// A chunked body with a broken chunk header is a broken body.
+#[test]
+fn a_malformed_chunk() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let target = with_query(&location, &format!("digest={}", sha256(b"abc")));
+    let request = format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nZZ\r\n");
+    if let Ok(answer) = scene.server.raw(request.as_bytes()) {
+        assert!(answer.status >= 400, "{}", answer.describe());
+    }
+    assert!(!scene.repo().has_blob(&sha256(b"abc")));
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// Chunks out of order are refused, and the session ends as clean as any.
+#[test]
+fn chunks_out_of_order() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let location = repo.start_upload();
+    repo.patch(&location, 0, &random(1_000)).expect(202);
+    repo.patch(&location, 2_000, &random(1_000)).expect(416);
+    repo.patch(&location, 0, &random(1_000)).expect(416);
+    repo.upload_status(&location).expect(204).expect_header("Range", "0-999");
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// Names that try to leave the storage folder, raw on the wire, in every place where a name can stand.
+#[test]
+fn path_tricks_in_names() {
+    let scene = Scene::new();
+    let manifest = empty_index();
+    let digest = sha256(b"x");
+    for name in [
+        "..",
+        "../..",
+        "a/..",
+        "../a",
+        "a/../b",
+        "a/../../b",
+        "%2e%2e",
+        "%2e%2e/a",
+        "a/%2e%2e/b",
+        "..%2f..%2fetc",
+        "a%2f..%2fb",
+        "a//b",
+        "/a",
+        "//",
+        ".",
+        "./a",
+        "a/.",
+        "a/./b",
+        "%00",
+        "a%00b",
+        "a\\b",
+        "..\\..",
+        "%5c..%5c",
+        "A",
+        "a/B",
+        "~root",
+        "a;b",
+        "a|b",
+        "%ff%fe",
+        "a%0d%0ab",
+        "%252e%252e",
+    ] {
+        let attempts = [
+            format!(
+                "PUT /v2/{name}/manifests/v1 HTTP/1.1\r\nHost: h\r\nContent-Type: {OCI_INDEX}\r\nContent-Length: {}\r\n\r\n{}",
+                manifest.len(),
+                String::from_utf8_lossy(&manifest)
+            ),
+            format!("POST /v2/{name}/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"),
+            format!("POST /v2/{name}/blobs/uploads/ HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"),
+            format!("GET /v2/{name}/tags/list HTTP/1.1\r\nHost: h\r\n\r\n"),
+            format!("GET /v2/{name}/blobs/{digest} HTTP/1.1\r\nHost: h\r\n\r\n"),
+            format!("DELETE /v2/{name}/manifests/v1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ];
+        for attempt in attempts {
+            let answer = scene.server.raw(attempt.as_bytes()).unwrap();
+            assert!([400, 404].contains(&answer.status), "{attempt:?}: {}", answer.describe());
+        }
+    }
+    scene.expect_nothing_left();
+}
+
+/// The same in tags, digests and sessions.
+#[test]
+fn path_tricks_in_references() {
+    let scene = Scene::new();
+    let manifest = empty_index();
+    for trick in ["..", "../v1", "%2e%2e", "..%2f..%2fx", "sha256:../../etc/passwd", "sha256:%2e%2e", "%00", "v1%00", ".", "a\\b"]
+    {
+        for (method, place) in [
+            ("PUT", format!("manifests/{trick}")),
+            ("GET", format!("manifests/{trick}")),
+            ("GET", format!("blobs/{trick}")),
+            ("DELETE", format!("blobs/{trick}")),
+            ("GET", format!("blobs/uploads/{trick}")),
+            ("PATCH", format!("blobs/uploads/{trick}")),
+            ("PUT", format!("blobs/uploads/{trick}?digest={}", sha256(&manifest))),
+            ("DELETE", format!("blobs/uploads/{trick}")),
+            ("GET", format!("referrers/{trick}")),
+        ] {
+            let request = scene.server.request(method, &format!("/v2/app/{place}")).header("Content-Type", OCI_INDEX);
+            let answer = if method == "GET" { request.send() } else { request.body(&manifest).send() };
+            assert!([400, 404].contains(&answer.status), "{method} {place}: {}", answer.describe());
+        }
+    }
+    scene.expect_nothing_left();
+}
+
+/// A mount from a name that is none is not tried.
+#[test]
+fn path_tricks_in_mounts() {
+    let scene = Scene::new();
+    for from in ["..", "../..", "%2e%2e%2fx", "UPPER", "a%00b", "a//b"] {
+        let target = scene.repo().uploads_path(&format!("mount={}&from={from}", sha256(b"x")));
+        let answer = scene.server.post(&target).send();
+        match answer.status {
+            202 => scene.cancel(&path_of(answer.header("Location"))),
+            400 => assert!(answer.error_codes().iter().all(|code| CODES.contains(&code.as_str()))),
+            _ => panic!("{from}: {}", answer.describe()),
+        }
+    }
+    scene.expect_nothing_left();
+}
+
+/// A manifest over the limit is a 413, and what was read of it is gone.
+#[test]
+fn an_oversized_manifest() {
+    let scene = Scene::new();
+    let large = vec![b' '; 8 << 20];
+    scene.repo().put("v1", OCI_INDEX, &large).expect(413);
+    scene.repo().put_request("v1", OCI_INDEX, b"").chunked(large.chunks(1 << 20)).send().expect(413);
+    // The length alone is enough: nothing of the body is waited for.
+    let mut announced = scene.repo().put_request("v1", OCI_INDEX, &large).send_beginning(0);
+    assert_eq!(announced.read_response("PUT").unwrap().status, 413);
+    scene.expect_nothing_left();
+}
+
+/// What is no JSON, or no object, is no manifest, whatever type it claims.
+#[test]
+fn invalid_json() {
+    let scene = Scene::new();
+    let deep = "[".repeat(200_000);
+    for text in ["", "{", "{}}", "[]", "null", "17", "\"text\"", "{\"a\":}", "{'a':1}", "\u{feff}{}", "nonsense", &deep] {
+        for media_type in [OCI_MANIFEST, OCI_INDEX] {
+            let answer = scene.repo().put("v1", media_type, text.as_bytes());
+            assert_eq!(answer.status, 400, "{}…: {}", text.chars().take(20).collect::<String>(), answer.describe());
+            answer.expect_error(400, "MANIFEST_INVALID");
+        }
+    }
+    scene.repo().put("v1", OCI_MANIFEST, b"{\"a\":\"\xff\xfe\"}").expect_error(400, "MANIFEST_INVALID");
+    scene.expect_nothing_left();
+}
+
+/// JSON may be nested without end; whether it is taken or not, it ends nothing.
+#[test]
+fn deeply_nested_json() {
+    let scene = Scene::new();
+    let deep_object = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+    for media_type in [OCI_MANIFEST, OCI_INDEX, "application/vnd.example.deep+json"] {
+        let answer = scene.repo().put("v1", media_type, deep_object.as_bytes());
+        assert!([201, 400].contains(&answer.status), "{}", answer.describe());
+        if answer.status == 201 {
+            assert!(scene.repo().manifest("v1").expect(200).body == deep_object.as_bytes());
+            scene.repo().delete(&sha256(deep_object.as_bytes())).expect(202);
+        }
+    }
+    scene.expect_nothing_left();
+}
+
+/// JSON of the wrong shape is no manifest either.
+#[test]
+fn json_of_the_wrong_shape() {
+    let scene = Scene::new();
+    let blob = descriptor(OCI_CONFIG, b"{}");
+    let with = |key: &str, value: Value| {
+        let mut blob = blob.clone();
+        blob[key] = value;
+        json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": blob, "layers": []})
+    };
+    let image = |config: Value, layers: Value| json!({"schemaVersion": 2, "config": config, "layers": layers});
+    for manifest in [
+        image(json!("text"), json!([])),
+        image(blob.clone(), json!({})),
+        image(blob.clone(), json!("text")),
+        image(blob.clone(), json!([17])),
+        with("digest", json!("sha256:12")),
+        with("digest", json!("../../etc/passwd")),
+        with("digest", json!(17)),
+        with("size", json!("2")),
+        with("size", json!(-1)),
+        json!({"schemaVersion": 2, "mediaType": 17}),
+    ] {
+        let answer = scene.repo().put("v1", OCI_MANIFEST, manifest.to_string().as_bytes());
+        answer.expect_error_among(400, &["MANIFEST_INVALID", "DIGEST_INVALID"]);
+    }
+    for children in [json!({}), json!("text"), json!([17]), json!([{"digest": "sha256:12"}])] {
+        let list = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children});
+        let answer = scene.repo().put("v1", OCI_INDEX, list.to_string().as_bytes());
+        answer.expect_error_among(400, &["MANIFEST_INVALID", "DIGEST_INVALID"]);
+    }
+    scene.expect_nothing_left();
+}
+
+/// A refused manifest leaves no trace, and no blob of it disappears: they can be used by the next.
+#[test]
+fn a_refused_manifest_spoils_nothing() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let image = Image::random();
+    repo.push_blobs(&image);
+    repo.put(&sha256(b"other"), OCI_MANIFEST, &image.manifest).expect_error(400, "DIGEST_INVALID");
+    repo.put("v1", OCI_INDEX, &image.manifest).expect_error(400, "MANIFEST_INVALID");
+    assert_eq!(repo.manifest(&image.digest).status, 404);
+    repo.put("v1", OCI_MANIFEST, &image.manifest).expect(201);
+}
+
+/// What is not HTTP at all ends its connection, and nothing more.
+#[test]
+fn what_is_not_http() {
+    let scene = Scene::new();
+    let long_line = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(3 << 20));
+    let many_fields = format!("GET /v2/ HTTP/1.1\r\nHost: h\r\n{}\r\n", "X-Field: 1\r\n".repeat(50_000));
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let refused = |answer: std::io::Result<Response>| answer.map_or(true, |a| (400..=505).contains(&a.status));
+    for bytes in
+        [long_line.as_bytes(), many_fields.as_bytes(), tls, b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n", b"GET /v2/ HTTP/9.9\r\n\r\n"]
+    {
+        assert!(refused(scene.server.raw(bytes)), "{:?}…", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+    }
+    scene.expect_nothing_left();
+}

@@ -1,0 +1,251 @@
+//! Clients that are slow, silent, stuck or many: each is given up in time, and costs what it costs and no more.
+
+use std::io::ErrorKind;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use wharf_tests::{Config, Program, Server, eventually, path_of, random, sha256, with_query};
+
+/// Times short enough for a test, far enough from what a busy machine takes.
+fn config() -> Config {
+    Config::default().set("wharf.timeouts.header", "1s").set("wharf.timeouts.body", "1s")
+}
+
+fn server() -> Server {
+    Server::launch(Program::Wharf, config())
+}
+
+/// The connection's rest, and how long it took the server to close it.
+#[track_caller]
+fn closed_after(connection: &mut wharf_tests::Connection) -> (Vec<u8>, Duration) {
+    let begun = Instant::now();
+    let rest = match connection.read_to_end() {
+        Ok(rest) => rest,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Vec::new(),
+        Err(error) => panic!("not closed: {error}"),
+    };
+    (rest, begun.elapsed())
+}
+
+fn about_a_second(time: Duration) -> bool {
+    (Duration::from_millis(700)..Duration::from_secs(6)).contains(&time)
+}
+
+/// A client that connects and says nothing, or half a head, even one that drips, is given up; one that just idles between requests too.
+#[test]
+fn silent_and_idle_connections_are_closed() {
+    let server = server();
+    let mut silent = server.connect();
+    let mut half = server.connect();
+    half.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: ").expect("half a head");
+    let mut idle = server.connect();
+    server.get("/v2/").send_on(&mut idle).expect("an answer").expect(200);
+    let (rest, time) = closed_after(&mut silent);
+    assert!(rest.is_empty() && about_a_second(time), "{time:?} {rest:?}");
+    for connection in [&mut half, &mut idle] {
+        let (rest, time) = closed_after(connection);
+        assert!(time < Duration::from_secs(5), "{time:?}");
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    }
+    let mut dripping = server.connect();
+    let begun = Instant::now();
+    while dripping.write(b"G").is_ok() && begun.elapsed() < Duration::from_secs(8) {
+        sleep(Duration::from_millis(200));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(6), "each byte is no new second");
+    // A request within the time is served on the same connection, again and again.
+    let mut steady = server.connect();
+    for _ in 0..4 {
+        sleep(Duration::from_millis(400));
+        server.get("/v2/").send_on(&mut steady).expect("an answer").expect(200);
+    }
+}
+
+/// A body without progress ends the request and its connection, and keeps the session with what came.
+#[test]
+fn a_stalled_upload_keeps_its_session() {
+    let server = server();
+    let repo = server.repo("app");
+    let blob = random(500_000);
+    for with_length in [true, false] {
+        let location = repo.start_upload();
+        let request = server.patch(&location);
+        let request = if with_length { request.body(&blob) } else { request.chunked([blob.as_slice()]) };
+        let mut stalled = request.send_beginning(200_000);
+        let (rest, time) = closed_after(&mut stalled);
+        assert!(about_a_second(time), "{time:?}");
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&rest));
+        repo.upload_status(&location).expect(204).expect_header("Range", "0-199999");
+        let next = path_of(repo.patch(&location, 200_000, &blob[200_000..]).expect(202).header("Location"));
+        repo.finish(&next, &sha256(&blob), b"").expect(201);
+        repo.delete_blob(&sha256(&blob)).expect(202);
+    }
+    // Slow is not stalled.
+    let location = repo.start_upload();
+    let mut slow = server.patch(&location).body(&blob).send_beginning(100_000);
+    for part in blob[100_000..].chunks(100_000) {
+        sleep(Duration::from_millis(500));
+        slow.write(part).expect("a part");
+    }
+    slow.read_response("PATCH").expect("an answer").expect(202).expect_header("Range", "0-499999");
+    // A manifest that stalls leaves nothing either.
+    let mut manifest = repo.put_request("v1", "a/b", &blob).send_beginning(1_000);
+    assert!(about_a_second(closed_after(&mut manifest).1));
+}
+
+/// Who asks for a large blob and reads nothing is given up; who reads slowly is not.
+#[test]
+fn a_reader_that_does_not_read_is_given_up() {
+    let server = server();
+    let repo = server.repo("app");
+    let blob = random(40_000_000);
+    let digest = repo.push_blob(&blob);
+    let request = server.get(&repo.blob_path(&digest));
+    let mut stuck = request.send_beginning(0);
+    let mut slow = request.send_beginning(0);
+    let mut read = 0;
+    for _ in 0..8 {
+        sleep(Duration::from_millis(450));
+        let mut buffer = vec![0; 1_500_000];
+        slow.read_some(&mut buffer).expect("what was asked for");
+        read += buffer.len();
+    }
+    let (rest, _) = closed_after(&mut stuck);
+    assert!(rest.len() < blob.len(), "all of it came to who did not read for three seconds");
+    // The head was among what was read.
+    let mut rest = vec![0; blob.len() - read];
+    slow.read_some(&mut rest).expect("the slow one gets everything");
+}
+
+/// A second request on the same upload takes over from one that is stuck, at once.
+#[test]
+fn a_second_request_takes_a_stalled_upload_over() {
+    let server = Server::launch(Program::Wharf, Config::default());
+    let repo = server.repo("app");
+    let blob = random(400_000);
+    let location = repo.start_upload();
+    let mut stuck = server.patch(&location).body(&blob).send_beginning(150_000);
+    eventually("what was sent is there", || repo.upload_status(&location).get("Range") == Some("0-149999"));
+    let begun = Instant::now();
+    let next = path_of(repo.patch(&location, 150_000, &blob[150_000..300_000]).expect(202).header("Location"));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // The first one is told, and whatever it still sends is not taken.
+    let _ = stuck.write(&blob[150_000..]);
+    if let Ok(answer) = stuck.read_response("PATCH") {
+        answer.expect_error(409, "BLOB_UPLOAD_INVALID");
+    }
+    repo.finish(&next, &sha256(&blob), &blob[300_000..]).expect(201);
+    assert!(repo.blob(&sha256(&blob)).expect(200).body == blob);
+}
+
+/// Uploads that nobody goes on with expire, with their bytes, also those of before a restart; one that goes on does not.
+#[test]
+fn unfinished_uploads_expire() {
+    let config = config().set("wharf.uploads.expire", "2s");
+    let mut server = Server::launch(Program::Wharf, config);
+    let begin = |server: &Server| {
+        let repo = server.repo("app");
+        path_of(repo.patch(&repo.start_upload(), 0, &random(100_000)).expect(202).header("Location"))
+    };
+    let before = begin(&server);
+    server.restart();
+    let (left, empty) = (begin(&server), server.repo("app").start_upload());
+    let repo = server.repo("app");
+    let (mut busy, mut sent) = (repo.start_upload(), 0);
+    let begun = Instant::now();
+    loop {
+        let chunk = random(50_000);
+        busy = path_of(repo.patch(&busy, sent, &chunk).expect(202).header("Location"));
+        sent += chunk.len();
+        let gone = [&before, &left, &empty].iter().all(|location| repo.upload_status(location).status == 404);
+        if gone && begun.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "unfinished uploads are still there");
+        sleep(Duration::from_millis(300));
+    }
+    repo.upload_status(&busy).expect(204);
+    assert_eq!(server.blob_files().len(), 1, "the bytes went with the sessions");
+}
+
+/// A stop waits for the upload that is under way, takes no new connection meanwhile, and closes the idle ones at once.
+#[test]
+fn a_stop_waits_for_an_upload_and_takes_nothing_new() {
+    let mut server = Server::launch(Program::Wharf, Config::default());
+    let repo = server.repo("app");
+    let blob = random(300_000);
+    let target = with_query(&repo.start_upload(), &format!("digest={}", sha256(&blob)));
+    let mut idle = server.connect();
+    server.get("/v2/").send_on(&mut idle).expect("an answer").expect(200);
+    let mut running = server.put(&target).header("Expect", "100-continue").body(&blob).send_beginning(0);
+    assert_eq!(running.read_interim().expect("the go-ahead"), 100);
+    running.write(&blob[..100_000]).expect("a part");
+    server.ask_to_stop();
+    assert!(closed_after(&mut idle).1 < Duration::from_secs(5), "an idle connection is closed");
+    eventually("new connections are refused", || server.get("/v2/").try_send().is_err());
+    for part in blob[100_000..].chunks(50_000) {
+        sleep(Duration::from_millis(200));
+        running.write(part).expect("the server still takes the rest");
+    }
+    assert_eq!(running.read_response("PUT").expect("the answer").status, 201);
+    let begun = Instant::now();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    server.restart();
+    assert!(server.repo("app").blob(&sha256(&blob)).expect(200).body == blob);
+}
+
+/// What does not end within the drain time is cut off.
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let mut server = Server::launch(Program::Wharf, Config::default().set("http.draintimeout", "1s"));
+    let repo = server.repo("app");
+    let blob = random(300_000);
+    let location = repo.start_upload();
+    let _stuck = server.patch(&location).body(&blob).send_beginning(100_000);
+    eventually("what was sent is there", || repo.upload_status(&location).get("Range") == Some("0-99999"));
+    let begun = Instant::now();
+    server.terminate();
+    assert!(about_a_second(begun.elapsed()), "{:?}", begun.elapsed());
+    server.restart();
+    // What was never answered may be lost, the session not; it says how far it is.
+    let repo = server.repo("app");
+    let range = repo.upload_status(&location).expect(204).header("Range").to_owned();
+    let kept = if range == "0-99999" { 100_000 } else { 0 };
+    assert_eq!(range, format!("0-{}", kept.max(1) - 1));
+    repo.finish(&location, &sha256(&blob), &blob[kept..]).expect(201);
+}
+
+/// Anonymous memory of the server's process, in KiB.
+fn anonymous_memory(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process's status");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+}
+
+/// Names, tags, digests, methods and addresses that are never the same leave nothing behind in memory: metrics and caches are bounded.
+#[test]
+fn ever_new_names_do_not_grow_memory() {
+    let server = server();
+    let mut connection = server.connect();
+    let mut ask = |number: usize| {
+        let unknown = sha256(&number.to_le_bytes());
+        let requests = [
+            server.get(&format!("/v2/name{number}/manifests/tag{number}")),
+            server.head(&format!("/v2/name{number}/blobs/{unknown}")),
+            server.request(&format!("METHOD{number}"), &format!("/v2/name{number}/tags/list")),
+            server.get(&format!("/path{number}/{number}")),
+        ];
+        for request in requests {
+            let request = request.header("User-Agent", format!("agent/{number}")).header("X-Request-Id", number.to_string());
+            if request.send_on(&mut connection).is_err() {
+                connection = server.connect();
+            }
+        }
+    };
+    (0..1_000).for_each(&mut ask);
+    let before = anonymous_memory(&server);
+    (1_000..4_000).for_each(&mut ask);
+    let after = anonymous_memory(&server);
+    assert!(after < before + 6 * 1024, "from {before} KiB to {after} KiB");
+}
