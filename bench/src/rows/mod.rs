@@ -1,0 +1,47 @@
+//! The rows of the table, each in its own file.
+
+use crate::bench::Bench;
+use crate::failure::Result;
+use crate::report::Report;
+
+mod blob_get;
+mod collection;
+mod image_pull;
+mod image_push;
+mod large_get;
+mod listing;
+mod manifest_get;
+mod memory;
+mod seed;
+mod start;
+mod upload;
+
+/// One row.
+pub struct Row {
+    /// What `--only` knows it by.
+    pub name: &'static str,
+    /// What is measured.
+    pub title: &'static str,
+    /// Measures it.
+    pub run: fn(&Bench) -> Result<Report>,
+}
+
+/// Every row, in the order of the table.
+pub const ROWS: &[Row] = &[
+    Row { name: "manifest-get", title: "manifest GET by tag, 900 bytes, 32 connections", run: manifest_get::run },
+    Row { name: "blob-get", title: "4 KiB blob GET, 32 connections", run: blob_get::run },
+    Row { name: "large-get", title: "256 MiB blob GET, 4 connections", run: large_get::run },
+    Row { name: "upload", title: "256 MiB upload of random bytes, synced", run: upload::on_disk },
+    Row { name: "upload-tmpfs", title: "256 MiB upload of random bytes, on tmpfs", run: upload::on_tmpfs },
+    Row { name: "image-push", title: "1 MiB image pushes, 4 at a time, synced", run: image_push::run },
+    Row { name: "image-pull", title: "1 MiB image pulls, 4 at a time", run: image_pull::run },
+    Row { name: "listing", title: "page of 1,000 out of 100,000 tags, and out of 100,000 repositories", run: listing::run },
+    Row { name: "start", title: "start of the process to the first answer", run: start::run },
+    Row { name: "memory-idle", title: "anonymous memory (RssAnon), idle", run: memory::idle },
+    Row {
+        name: "memory-uploads",
+        title: "anonymous memory (RssAnon), peak during 100 uploads of 100 MiB at once",
+        run: memory::uploads,
+    },
+    Row { name: "collection", title: "99th percentile of a push while a collection frees 10,000 blobs", run: collection::run },
+];
