@@ -1,0 +1,24 @@
+# Each target is a script of its own, so that it can be run, and read, without make.
+
+.PHONY: help run test bench fuzz lint clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 12
+
+run: ## installs what is missing, builds, starts the registry, pushes two images, pulls them back
+	@scripts/run
+
+test: ## installs what is missing, runs every test; ARGS="part of a name" for some
+	@scripts/test
+
+bench: ## measures wharf beside its peers; ARGS="--help" says more
+	@scripts/bench $(ARGS)
+
+fuzz: ## feeds mutated input to every parser for FUZZ_SECONDS each [60]
+	@scripts/fuzz
+
+lint: ## formatting and clippy, with warnings denied
+	@scripts/lint
+
+clean: ## removes what make run made, and leaves the registry alone
+	@rm -rf run
