@@ -75,15 +75,6 @@ struct State {
 }
 
 impl State {
-    /// Waits until the index knows of the session.
-    async fn announced(&mut self) -> Result<()> {
-        let Some(announcing) = &mut self.announcing else { return Ok(()) };
-        // Awaited in place: who gives up here must not make the next one believe that it is done.
-        let announced = announcing.await;
-        self.announcing = None;
-        announced.map_err(|_| StoreError::Stopped)?
-    }
-
     /// Whether bytes were under way when whoever wrote them was cut off, so that neither file nor hash is known any more.
     fn is_adrift(&self) -> bool {
         self.staging.is_none() && self.written > 0
@@ -260,7 +251,7 @@ impl Uploads {
 
     /// Makes what was written durable and notes it. What cannot be synced is lost, whatever a second attempt would say: the kernel tells of a failed write once.
     async fn checkpoint(&self, session: &Session, state: &mut State) -> Result<()> {
-        state.announced().await?;
+        self.announced(session, state).await?;
         if state.synced == state.written {
             return Ok(());
         }
@@ -291,14 +282,28 @@ impl Uploads {
         Ok(expired)
     }
 
+    /// Waits until the index knows of the session. When it cannot, the session is gone, and so are its bytes.
+    async fn announced(&self, session: &Session, state: &mut State) -> Result<()> {
+        let Some(announcing) = &mut state.announcing else { return Ok(()) };
+        // Awaited in place: who gives up here must not make the next one believe that it is done.
+        let announced = announcing.await;
+        state.announcing = None;
+        if let Err(error) = announced.map_err(|_| StoreError::Stopped).flatten() {
+            state.staging = None;
+            self.unload(session, state);
+            self.count_down();
+            self.blobs.delete(vec![session.location.clone()]).await?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Removes a session and its bytes. The bytes are the session's for as long as the index has its row: once they are a blob's, they stay.
     async fn discard(&self, session: &Session, state: &mut State) -> Result<()> {
-        let never_known = state.announced().await.is_err();
-        self.unload(session, state);
-        if never_known {
-            self.count_down();
-            return self.blobs.delete(vec![session.location.clone()]).await.map(drop);
+        if self.announced(session, state).await.is_err() {
+            return Ok(());
         }
+        self.unload(session, state);
         if self.index.upload(session.id).await?.is_some() {
             // The bytes go first: on a full disk the index needs their room.
             self.blobs.delete(vec![session.location.clone()]).await?;

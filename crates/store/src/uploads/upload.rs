@@ -20,6 +20,7 @@ const LARGE_PIECE: usize = 1 << 20;
 const FEW: usize = 8;
 /// Bytes after which a running upload is synced and noted, so that a crash loses no more than that.
 const CHECKPOINT: u64 = 64 << 20;
+
 /// Why an upload did not become a blob.
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
@@ -175,9 +176,12 @@ impl Upload {
         self.join().await
     }
 
-    /// Ends the request but not the session: everything that arrived is written.
+    /// Ends the request but not the session: everything that arrived is written, and the index knows of the session, so that a crash of this process leaves
+    /// something to go on from.
     pub async fn pause(mut self) -> Result<()> {
-        self.flush().await
+        self.flush().await?;
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        uploads.announced(&session, self.state()).await
     }
 
     /// Ends the session and removes its bytes.
@@ -215,7 +219,7 @@ impl Upload {
             uploads.discard(&session, state).await?;
             return Err(error.into());
         }
-        state.announced().await?;
+        uploads.announced(&session, state).await?;
         Ok(Verified { sha256, size: state.written, location: session.location.clone() })
     }
 
