@@ -278,6 +278,8 @@ impl Server {
     pub fn blob_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         walk(&self.root().join("blobs"), &mut files);
+        // It marks the folder and holds nothing.
+        files.retain(|file| !file.ends_with(".wharf"));
         files.sort();
         files
     }

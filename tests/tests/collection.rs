@@ -301,6 +301,9 @@ fn an_open_upload_keeps_the_leases_of_its_repository() {
     // The upload itself is nothing that could be collected.
     let all = chunk.repeat(4);
     busy.finish(&location, &sha256(&all), b"").expect(201);
+    // A slow push ends with the manifest, which names what the client was told of before the upload.
+    server.collect("now=1");
+    busy.blob(&kept).expect(200);
     wait(1_700);
     server.collect("now=1");
     assert_eq!(busy.blob(&kept).status, 404);

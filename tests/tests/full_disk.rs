@@ -234,6 +234,10 @@ fn nothing_acknowledged_is_lost_on_a_full_disk() {
     assert_eq!(repo.tag_list("").len(), stored.len());
     for (number, _) in &stored {
         repo.delete(&format!("t{number}")).expect(202);
+        // The room that is set aside is for deletes alone.
+        for _ in 0..3 {
+            repo.put("late", OCI_INDEX, &empty_index()).expect_error(507, "STORAGE_FULL");
+        }
     }
     disk.drain();
     repo.push_random("again");

@@ -205,7 +205,8 @@ fn a_stop_does_not_wait_for_ever() {
     let _stuck = server.patch(&location).body(&blob).send_beginning(100_000);
     eventually("what was sent is there", || repo.upload_status(&location).get("Range") == Some("0-99999"));
     let begun = Instant::now();
-    server.terminate();
+    let status = server.terminate();
+    assert!(status.success(), "{status}");
     assert!(about_a_second(begun.elapsed()), "{:?}", begun.elapsed());
     server.restart();
     // What was never answered may be lost, the session not; it says how far it is.

@@ -209,6 +209,11 @@ impl Hasher {
         Self { sha256: Sha256::new(), sha512: (also == Algorithm::Sha512).then(Sha512::new) }
     }
 
+    /// The algorithm it was made for.
+    pub fn also(&self) -> Algorithm {
+        if self.sha512.is_some() { Algorithm::Sha512 } else { Algorithm::Sha256 }
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);

@@ -4,6 +4,7 @@
 //! itself: it marks what it found as condemned, so that no new lease can be had on it; lets the index check once more, in the transaction that removes it, that
 //! the verdict stands; and releases the mark. A crash between two steps loses nothing but the rest of the run. Bytes are deleted last, from a list in the index.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 use wharf_oci::{Digest, Reference, RepositoryName};
 
 use crate::index::{UnheldManifest, UnnamedBlob};
-use crate::{Location, Result, Store, StoreError, Timestamp};
+use crate::{Result, Store, StoreError, Timestamp};
 
 /// Manifests or blobs removed in one transaction. Pushes wait for the one that is under way, so it is short.
 const STEP: usize = 32;
@@ -86,10 +87,10 @@ struct Run<'a> {
     store: &'a Store,
     options: CollectOptions,
     report: Collected,
-    /// Repositories whose leases did not run out when the run began.
-    uploading: std::collections::HashSet<RepositoryName>,
+    /// Repositories where uploads went on when the run began, and since when.
+    uploading: HashMap<RepositoryName, Instant>,
     /// Repositories of uploads from before the start: the leases that belong to them are not known.
-    inherited: std::collections::HashSet<RepositoryName>,
+    inherited: HashSet<RepositoryName>,
 }
 
 impl Store {
@@ -97,7 +98,9 @@ impl Store {
     pub async fn collect(&self, options: CollectOptions, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Collected> {
         let _alone = self.collecting.lock().await;
         let (began, now) = (Instant::now(), Timestamp::now());
-        let inherited = self.index.uploading(self.started, now.before(self.options.lease)).await?.into_iter().collect();
+        let noted = self.index.uploading(self.started, now.before(self.options.lease)).await?;
+        let mut inherited = self.uploads.inherited();
+        inherited.extend(noted);
         let mut run = Run { store: self, options, report: Collected::default(), uploading: self.uploading().await?, inherited };
 
         let due = (!options.now && !options.dry_run).then_some(now);
@@ -120,9 +123,11 @@ impl Store {
         }
         if !options.dry_run {
             run.bury().await?;
-            if !self.swept.swap(true, Ordering::Relaxed) {
+            if !self.swept.load(Ordering::Relaxed) {
                 run.sweep().await?;
+                self.swept.store(true, Ordering::Relaxed);
             }
+            self.index.collection_ended().await?;
         }
         let mut report = run.report;
         report.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -144,22 +149,20 @@ impl Store {
 
     /// Deletes the bytes of what was removed. Answers how many files and bytes went.
     pub(crate) async fn bury(&self) -> Result<(u64, u64)> {
-        let (mut files, mut bytes) = (0, 0);
+        let (mut files, mut bytes, mut after) = (0, 0, None);
         loop {
-            let doomed = self.index.doomed(PAGE).await?;
-            let mut stuck = 0;
+            let doomed = self.index.doomed(after.as_ref(), PAGE).await?;
+            let Some((last, _)) = doomed.last() else { return Ok((files, bytes)) };
+            // What cannot be deleted now is tried again another time, and must not keep the rest.
+            after = Some(last.clone());
             for step in doomed.chunks(STEP) {
                 let pace = Instant::now();
                 let left = self.blobs.delete(step.iter().map(|(location, _)| location.clone()).collect()).await?;
-                stuck += left.len();
                 let gone: Vec<_> = step.iter().filter(|(location, _)| !left.contains(location)).collect();
                 files += gone.len() as u64;
                 bytes += gone.iter().map(|(_, size)| size).sum::<u64>();
                 self.index.buried(gone.into_iter().map(|(location, _)| location.clone()).collect()).await?;
                 breathe(pace).await;
-            }
-            if doomed.len() < PAGE || stuck > 0 {
-                return Ok((files, bytes));
             }
         }
     }
@@ -175,10 +178,12 @@ impl Run<'_> {
         let started = Timestamp::now();
         self.report.repositories += 1;
         let mut next = Next::default();
-        let collectable = self.manifests(repository, started, &mut next).await?;
-        self.blobs(repository, started, &collectable, &mut next).await?;
+        let before = self.report.held_bytes;
+        let unheld = self.manifests(repository, started, &mut next).await?;
+        self.blobs(repository, started, &unheld, &mut next).await?;
         if !self.options.dry_run {
-            match self.store.index.collected(repository, started, next.0).await {
+            let held = self.report.held_bytes - before;
+            match self.store.index.collected(repository, started, next.0, held).await {
                 // Then it is looked at once more; what else there is to free is not to wait for that.
                 Err(StoreError::Full) => {}
                 noted => noted?,
@@ -188,9 +193,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes manifests that nothing holds. Answers the rows that went, or with a dry run would.
-    async fn manifests(&mut self, repository: &RepositoryName, now: Timestamp, next: &mut Next) -> Result<Vec<i64>> {
-        let mut ripe = Vec::new();
+    /// Removes manifests that nothing holds. Answers the rows that went, or with a dry run would, and those that wait.
+    async fn manifests(&mut self, repository: &RepositoryName, now: Timestamp, next: &mut Next) -> Result<Unheld> {
+        let (mut ripe, mut unheld) = (Vec::new(), Unheld::default());
         for manifest in self.store.index.unheld_manifests(repository, self.options.dry_run).await? {
             let until =
                 if self.options.now { Some(now) } else { self.store.options.grace.map(|grace| manifest.since.after(grace)) };
@@ -198,15 +203,17 @@ impl Run<'_> {
                 ripe.push(manifest);
             } else {
                 self.hold(repository, &manifest.sha256, manifest.size, "grace", until, next);
+                unheld.waiting.push(manifest.id);
             }
         }
-        let mut gone = Vec::new();
         for step in ripe.chunks(STEP) {
             let pace = Instant::now();
-            gone.extend(self.manifest_step(repository, now, step, next).await?);
+            let gone = self.manifest_step(repository, now, step, next).await?;
+            unheld.waiting.extend(step.iter().map(|manifest| manifest.id).filter(|id| !gone.contains(id)));
+            unheld.gone.extend(gone);
             breathe(pace).await;
         }
-        Ok(gone)
+        Ok(unheld)
     }
 
     async fn manifest_step(
@@ -216,9 +223,9 @@ impl Run<'_> {
         step: &[UnheldManifest],
         next: &mut Next,
     ) -> Result<Vec<i64>> {
-        let mut free = Vec::new();
+        let (mut free, kept) = (Vec::new(), self.kept(repository));
         for manifest in step {
-            match self.leased(repository, &[manifest.sha256, manifest.sha512], now) {
+            match self.leased(repository, &[manifest.sha256, manifest.sha512], now, kept) {
                 Some(until) => self.hold(repository, &manifest.sha256, manifest.size, "lease", Some(until), next),
                 None => free.push(manifest.clone()),
             }
@@ -228,8 +235,7 @@ impl Run<'_> {
             return Ok(free.iter().map(|manifest| manifest.id).collect());
         }
         let digests: Vec<_> = free.iter().map(|manifest| [manifest.sha256, manifest.sha512]).collect();
-        let (condemned, marked) =
-            self.store.leases.condemn(repository, digests.iter().map(|pair| &pair[..]), self.is_kept(repository));
+        let (condemned, marked) = self.store.leases.condemn(repository, digests.iter().map(|pair| &pair[..]), kept);
         let mut marked = marked.into_iter();
         free.retain(|_| marked.next() == Some(true));
         let ids = free.iter().map(|manifest| manifest.id).collect();
@@ -240,18 +246,32 @@ impl Run<'_> {
     }
 
     /// Removes blobs that no manifest of the repository names.
-    async fn blobs(&mut self, repository: &RepositoryName, now: Timestamp, gone: &[i64], next: &mut Next) -> Result<()> {
-        let assumed_gone = if self.options.dry_run { gone.to_vec() } else { Vec::new() };
-        let mut after = 0;
+    async fn blobs(&mut self, repository: &RepositoryName, now: Timestamp, unheld: &Unheld, next: &mut Next) -> Result<()> {
+        let mut assumed_gone = if self.options.dry_run { unheld.gone.clone() } else { Vec::new() };
+        let (mut after, mut seen) = (0, HashSet::new());
         loop {
             let page = self.store.index.unnamed_blobs(repository, assumed_gone.clone(), after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { break };
             after = last.id;
+            seen.extend(page.iter().map(|blob| blob.id));
             for step in page.chunks(STEP) {
                 let pace = Instant::now();
                 self.blob_step(repository, now, step, next).await?;
                 breathe(pace).await;
             }
+        }
+        if unheld.waiting.is_empty() {
+            return Ok(());
+        }
+        // What only manifests in their grace name waits with them.
+        assumed_gone.extend(&unheld.waiting);
+        after = 0;
+        loop {
+            let page = self.store.index.unnamed_blobs(repository, assumed_gone.clone(), after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            let waiting = page.iter().filter(|blob| blob.held_by == 1 && !seen.contains(&blob.id));
+            self.report.held_bytes += waiting.map(|blob| blob.size).sum::<u64>();
         }
     }
 
@@ -262,9 +282,9 @@ impl Run<'_> {
         step: &[UnnamedBlob],
         next: &mut Next,
     ) -> Result<()> {
-        let mut free = Vec::new();
+        let (mut free, kept) = (Vec::new(), self.kept(repository));
         for blob in step {
-            match (self.leased(repository, &blob.digests, now), blob.digests.first()) {
+            match (self.leased(repository, &blob.digests, now, kept), blob.digests.first()) {
                 (Some(until), Some(digest)) => self.hold(repository, digest, blob.size, "lease", Some(until), next),
                 _ => free.push(blob.clone()),
             }
@@ -280,8 +300,7 @@ impl Run<'_> {
         if free.is_empty() {
             return Ok(());
         }
-        let (condemned, marked) =
-            self.store.leases.condemn(repository, free.iter().map(|blob| &blob.digests[..]), self.is_kept(repository));
+        let (condemned, marked) = self.store.leases.condemn(repository, free.iter().map(|blob| &blob.digests[..]), kept);
         let mut marked = marked.into_iter();
         free.retain(|_| marked.next() == Some(true));
         let digests: Vec<_> = free.iter().flat_map(|blob| blob.digests.clone()).collect();
@@ -300,31 +319,39 @@ impl Run<'_> {
 
     /// Deletes files from before the start that nothing refers to: what a crash left behind between writing and committing.
     async fn sweep(&mut self) -> Result<()> {
-        let mut found: Vec<Location> = Vec::new();
+        let store = self.store;
         // Times of files lag behind the clock by some milliseconds; what an upload has just begun must not pass for old.
-        let before = self.store.started.before(Duration::from_secs(1));
-        self.store
-            .blobs
-            .scan(before, &mut |batch| {
-                found.extend(batch);
-                true
-            })
-            .await?;
-        for batch in found.chunks(PAGE) {
-            let stray = self.store.index.unknown_locations(batch.to_vec()).await?;
-            let count = stray.len();
-            let left = self.store.blobs.delete(stray).await?;
-            self.report.files += (count - left.len()) as u64;
+        let before = store.started.before(Duration::from_secs(1));
+        let mut cursor = Some(String::new());
+        while let Some(from) = cursor {
+            let (found, next) = store.blobs.scan(before, from).await?;
+            cursor = next;
+            // Nor may it where a clock was set back: whatever is still being written is known here, and once it is not, the index knows it.
+            let open = store.uploads.locations();
+            for batch in found.chunks(PAGE) {
+                let mut stray = store.index.unknown_locations(batch.to_vec()).await?;
+                stray.retain(|location| !open.contains(location));
+                let count = stray.len();
+                let left = store.blobs.delete(stray).await?;
+                self.report.files += (count - left.len()) as u64;
+            }
         }
         Ok(())
     }
 
-    fn is_kept(&self, repository: &RepositoryName) -> bool {
-        self.uploading.contains(repository) || self.store.uploads.active(self.store.options.lease).contains(repository)
+    /// Since when uploads have gone on in a repository.
+    fn kept(&self, repository: &RepositoryName) -> Option<Instant> {
+        self.store.uploads.active_since(repository).or_else(|| self.uploading.get(repository).copied())
     }
 
     /// Until when a lease protects this content; `None` when it does not.
-    fn leased(&self, repository: &RepositoryName, digests: &[Digest], now: Timestamp) -> Option<Timestamp> {
+    fn leased(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+        now: Timestamp,
+        kept: Option<Instant>,
+    ) -> Option<Timestamp> {
         let store = self.store;
         if self.inherited.contains(repository) {
             return Some(now.after(store.options.lease));
@@ -332,7 +359,6 @@ impl Run<'_> {
         if store.blanket > now {
             return Some(store.blanket);
         }
-        let kept = self.is_kept(repository);
         digests.iter().filter_map(|digest| store.leases.remaining(repository, digest, kept)).max().map(|left| now.after(left))
     }
 
@@ -353,6 +379,15 @@ impl Run<'_> {
         // What is held for ever by a setting is looked at again: the setting may change.
         next.at(Some(until.unwrap_or_else(|| Timestamp::now().after(LOOK_AGAIN))));
     }
+}
+
+/// Manifests of one repository that nothing holds.
+#[derive(Default)]
+struct Unheld {
+    /// Rows that went, or would go.
+    gone: Vec<i64>,
+    /// Rows that wait for a lease or the grace to end.
+    waiting: Vec<i64>,
 }
 
 /// When a repository is worth another look.

@@ -57,6 +57,7 @@ pub async fn index<F: Future<Output = Arc<dyn Index>>>(index: Arc<dyn Index>, re
     collection::an_untagged_index_gives_its_children_new_time(&*index).await;
     collection::a_refused_push_leaves_no_repository(&*index).await;
     collection::bytes_go_when_the_last_repository_lets_go(&*index).await;
+    collection::a_verdict_is_about_content(&*index).await;
     collection::a_layer_list_that_is_an_index_holds_its_blobs(&*index).await;
     collection::empty_repositories_are_forgotten(&*index).await;
     let index = manifests::all_of_it_is_there_after_a_restart(index, &reopen).await;

@@ -14,6 +14,9 @@ use wharf_oci::{Digest, RepositoryName};
 
 /// Keys are spread over this many locks, so that pushes of different content do not meet.
 const SHARDS: usize = 16;
+/// Lease periods for which uploads in a repository keep a lease beyond its own end. A slow push of many layers must not lose what it was told at its beginning,
+/// and a repository that is always pushed to must be collected at last.
+const KEPT_FOR: u32 = 24;
 
 type Key = (RepositoryName, Digest);
 
@@ -21,6 +24,11 @@ enum State {
     Leased(Instant),
     Condemned,
 }
+
+/// What taking a lease did: until when a new one runs, or that there was one already.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a lease is for what is there; give it back when nothing is"]
+pub(crate) struct Taken(Option<Instant>);
 
 /// The leases of one process. A new process does not know its predecessor's: see [`crate::Store`], which counts every row as leased for a while then.
 pub(crate) struct Leases {
@@ -42,40 +50,68 @@ impl Leases {
     }
 
     /// Takes or renews a lease; waits while the content is being collected, after which it may be gone. Take it before looking whether the content is there.
-    pub(crate) async fn take(&self, repository: &RepositoryName, digest: &Digest) {
+    pub(crate) async fn take(&self, repository: &RepositoryName, digest: &Digest) -> Taken {
         let key = (repository.clone(), *digest);
         loop {
             let waiting = self.spared.notified();
             tokio::pin!(waiting);
             waiting.as_mut().enable();
-            if self.try_take(&key) {
-                return;
+            if let Some(taken) = self.try_take(&key) {
+                return taken;
             }
             waiting.await;
         }
     }
 
-    fn try_take(&self, key: &Key) -> bool {
+    /// `None` when the content is being collected.
+    fn try_take(&self, key: &Key) -> Option<Taken> {
         let now = Instant::now();
         let mut shard = self.shard(key).lock();
         match shard.get_mut(key) {
-            Some(State::Condemned) => return false,
+            Some(State::Condemned) => None,
             // A renewal that changes little is not worth a write where leases are rows; the rule is the same here.
-            Some(State::Leased(until)) if until.saturating_duration_since(now) > self.period / 2 => {}
-            Some(State::Leased(until)) => *until = now + self.period,
+            Some(State::Leased(until)) if until.saturating_duration_since(now) > self.period / 2 => {
+                // Who took it first cannot give it back any more.
+                *until += Duration::from_nanos(1);
+                Some(Taken(None))
+            }
+            Some(State::Leased(until)) => {
+                *until = now + self.period;
+                Some(Taken(None))
+            }
             None => {
-                shard.insert(key.clone(), State::Leased(now + self.period));
+                let until = now + self.period;
+                shard.insert(key.clone(), State::Leased(until));
+                Some(Taken(Some(until)))
             }
         }
-        true
     }
 
-    /// How much longer a lease on this key runs; `None` without one. Leases in `kept` repositories do not run out.
-    pub(crate) fn remaining(&self, repository: &RepositoryName, digest: &Digest, kept: bool) -> Option<Duration> {
+    /// Whether a lease that runs until then holds now. Uploads that have gone on since `kept`, when it still ran, make it last longer.
+    fn is_alive(&self, until: Instant, kept: Option<Instant>) -> bool {
+        let is_kept = kept.is_some_and(|since| until > since);
+        let until = if is_kept { until + self.period * KEPT_FOR } else { until };
+        until > Instant::now()
+    }
+
+    /// Takes a lease back that was taken for nothing. One that was there before, or was renewed since, stays.
+    pub(crate) fn give_back(&self, repository: &RepositoryName, digest: &Digest, taken: Taken) {
+        let Taken(Some(until)) = taken else { return };
+        let key = (repository.clone(), *digest);
+        let mut shard = self.shard(&key).lock();
+        if matches!(shard.get(&key), Some(State::Leased(now)) if *now == until) {
+            shard.remove(&key);
+        }
+    }
+
+    /// How much longer a lease on this key runs; `None` without one. Uploads that have gone on since `kept` prolong it.
+    pub(crate) fn remaining(&self, repository: &RepositoryName, digest: &Digest, kept: Option<Instant>) -> Option<Duration> {
         let key = (repository.clone(), *digest);
         match self.shard(&key).lock().get(&key) {
-            Some(State::Leased(_)) if kept => Some(self.period),
-            Some(State::Leased(until)) => Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()),
+            Some(State::Leased(until)) => match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => self.is_alive(*until, kept).then_some(self.period),
+                left => Some(left),
+            },
             _ => None,
         }
     }
@@ -86,7 +122,7 @@ impl Leases {
         &self,
         repository: &RepositoryName,
         groups: impl IntoIterator<Item = &'g [Digest]>,
-        kept: bool,
+        kept: Option<Instant>,
     ) -> (Condemned<'_>, Vec<bool>) {
         let mut condemned = Condemned { leases: self, keys: Vec::new() };
         let mut marked = Vec::new();
@@ -102,11 +138,11 @@ impl Leases {
         (condemned, marked)
     }
 
-    fn try_condemn(&self, key: Key, kept: bool, keys: &mut Vec<Key>) -> bool {
+    fn try_condemn(&self, key: Key, kept: Option<Instant>, keys: &mut Vec<Key>) -> bool {
         let mut shard = self.shard(&key).lock();
         match shard.get(&key) {
             Some(State::Condemned) => return false,
-            Some(State::Leased(until)) if kept || *until > Instant::now() => return false,
+            Some(State::Leased(until)) if self.is_alive(*until, kept) => return false,
             _ => {
                 shard.insert(key.clone(), State::Condemned);
             }
@@ -116,12 +152,11 @@ impl Leases {
         true
     }
 
-    /// Forgets leases that have run out, but for those of repositories where an upload is open.
-    pub(crate) fn prune(&self, is_kept: impl Fn(&RepositoryName) -> bool) {
-        let now = Instant::now();
+    /// Forgets leases that have run out. `kept` says of a repository since when uploads have gone on in it.
+    pub(crate) fn prune(&self, kept: impl Fn(&RepositoryName) -> Option<Instant>) {
         for shard in &self.shards {
             shard.lock().retain(|(repository, _), state| match state {
-                State::Leased(until) => *until > now || is_kept(repository),
+                State::Leased(until) => self.is_alive(*until, kept(repository)),
                 State::Condemned => true,
             });
         }
@@ -158,26 +193,29 @@ mod tests {
     #[tokio::test]
     async fn a_lease_saves_from_the_collector_until_it_runs_out() {
         let (repository, digest) = key();
+        let begun = Instant::now();
         let leases = Leases::new(Duration::from_millis(40));
-        leases.take(&repository, &digest).await;
-        assert_eq!(leases.condemn(&repository, [&[digest][..]], false).1, [false]);
+        let _ = leases.take(&repository, &digest).await;
+        assert_eq!(leases.condemn(&repository, [&[digest][..]], None).1, [false]);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(leases.condemn(&repository, [&[digest][..]], true).1, [false], "an open upload keeps it");
+        assert_eq!(leases.condemn(&repository, [&[digest][..]], Some(begun)).1, [false], "an upload keeps it");
+        let late = Some(Instant::now());
+        let (condemned, marked) = leases.condemn(&repository, [&[digest][..]], late);
+        assert_eq!(marked, [true], "one that began later does not");
+        drop(condemned);
+        let _ = leases.take(&repository, &digest).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
         let other = Digest::sha256(b"y");
-        leases.take(&repository, &other).await;
-        assert_eq!(
-            leases.condemn(&repository, [&[digest, other][..]], false).1,
-            [false],
-            "a lease on one name saves the content"
-        );
-        assert_eq!(leases.condemn(&repository, [&[digest][..]], false).1, [true]);
+        let _ = leases.take(&repository, &other).await;
+        assert_eq!(leases.condemn(&repository, [&[digest, other][..]], None).1, [false], "a lease on one name saves the content");
+        assert_eq!(leases.condemn(&repository, [&[digest][..]], None).1, [true]);
     }
 
     #[tokio::test]
     async fn who_wants_condemned_content_waits_for_the_verdict() {
         let (repository, digest) = key();
         let leases = std::sync::Arc::new(Leases::new(Duration::from_secs(60)));
-        let (condemned, _) = leases.condemn(&repository, [&[digest][..]], false);
+        let (condemned, _) = leases.condemn(&repository, [&[digest][..]], None);
         let waiter = tokio::spawn({
             let (leases, repository) = (leases.clone(), repository.clone());
             async move { leases.take(&repository, &digest).await }
@@ -185,19 +223,38 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!waiter.is_finished());
         drop(condemned);
-        waiter.await.unwrap();
-        assert!(leases.remaining(&repository, &digest, false).is_some());
+        let _ = waiter.await.unwrap();
+        assert!(leases.remaining(&repository, &digest, None).is_some());
     }
 
     #[tokio::test]
     async fn leases_that_ran_out_are_forgotten() {
         let (repository, digest) = key();
+        let begun = Instant::now();
         let leases = Leases::new(Duration::from_millis(1));
-        leases.take(&repository, &digest).await;
+        let _ = leases.take(&repository, &digest).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
-        leases.prune(|_| true);
+        leases.prune(|_| Some(begun));
         assert_eq!(leases.len(), 1);
-        leases.prune(|_| false);
+        leases.prune(|_| None);
         assert_eq!(leases.len(), 0);
+        let _ = leases.take(&repository, &digest).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        leases.prune(|_| Some(begun));
+        assert_eq!(leases.len(), 0, "no upload keeps a lease for ever");
+    }
+
+    #[tokio::test]
+    async fn a_lease_for_nothing_is_given_back_unless_somebody_else_relies_on_it() {
+        let (repository, digest) = key();
+        let leases = Leases::new(Duration::from_secs(60));
+        let taken = leases.take(&repository, &digest).await;
+        leases.give_back(&repository, &digest, taken);
+        assert_eq!(leases.len(), 0);
+        let first = leases.take(&repository, &digest).await;
+        let second = leases.take(&repository, &digest).await;
+        leases.give_back(&repository, &digest, first);
+        leases.give_back(&repository, &digest, second);
+        assert_eq!(leases.len(), 1);
     }
 }

@@ -18,8 +18,12 @@ impl Store {
 
     async fn keep_collecting(&self) {
         let Some(every) = self.options.collect_every else { return };
+        // A machine that is never up for a whole interval has garbage as well.
+        let last = self.index.last_collection().await.ok().flatten();
+        let waited = last.map_or(every, |last| Timestamp::now().since(last));
+        let mut wait = every.saturating_sub(waited).max(every.min(MINUTE));
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(std::mem::replace(&mut wait, every)).await;
             self.collect(crate::CollectOptions::default(), &mut |_| {}).await.map_or_else(|error| report(&error), drop);
         }
     }
@@ -33,6 +37,8 @@ impl Store {
     }
 
     async fn keep_house(&self) {
+        // What a crash left half deleted.
+        self.freed.notify_one();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut due = Due::new(&self.options);
@@ -55,13 +61,13 @@ impl Store {
         }
         if due.minute.is_due() {
             let active = self.uploading().await?;
-            self.leases.prune(|repository| active.contains(repository));
+            self.leases.prune(|repository| active.get(repository).copied());
             if let Some(history) = self.options.history {
                 self.index.trim_changes(history).await?;
             }
         }
         if let (true, Some(expiry)) = (due.expire.is_due(), self.options.upload_expiry) {
-            let expired = self.uploads.expire(Timestamp::now().before(expiry)).await?;
+            let expired = self.uploads.expire(expiry).await?;
             if expired > 0 {
                 tracing::info!(expired, "ended upload sessions without progress");
             }

@@ -1,6 +1,6 @@
 //! The store: blobs and index under one roof, with the rules that keep them true to each other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +92,8 @@ pub struct Store {
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) hot: Hot,
     pub(crate) started: Timestamp,
+    /// The same on the clock that is never set back.
+    opened: Instant,
     /// Until then every row counts as leased, because the leases of the server before this one are not known.
     pub(crate) blanket: Timestamp,
     pub(crate) collecting: tokio::sync::Mutex<()>,
@@ -104,8 +106,8 @@ pub struct Store {
 impl Store {
     /// Opens the embedded store, SQLite and files, under `root`, which must exist and be locked ([`crate::lock`]).
     pub async fn open(root: &Path, options: Options) -> Result<Self> {
-        let files = Files::open(root)?;
         let index = Sqlite::open(root)?;
+        let files = Files::open(root, index.knows_blobs()?)?;
         Self::new(Arc::new(index), Arc::new(files), options).await
     }
 
@@ -118,15 +120,16 @@ impl Store {
             Some(beat) if beat <= started => beat.after(options.lease + options.beat()),
             Some(_) => started.after(options.lease),
         };
-        let open = index.idle_uploads(Timestamp(i64::MAX), usize::MAX >> 1).await?.len();
+        let open = usize::try_from(index.open_uploads().await?).unwrap_or(usize::MAX);
         Ok(Self {
             leases: Leases::new(options.lease),
-            uploads: Arc::new(Uploads::new(index.clone(), blobs.clone(), open, options.uploads)),
+            uploads: Arc::new(Uploads::new(index.clone(), blobs.clone(), open, &options, started)),
             hot: Hot::new(options.cache),
             index,
             blobs,
             options,
             started,
+            opened: Instant::now(),
             blanket,
             collecting: tokio::sync::Mutex::default(),
             last_collection: Mutex::default(),
@@ -155,8 +158,12 @@ impl Store {
         if self.blob(repository, digest).await?.is_none() {
             return Ok(None);
         }
-        self.leases.take(repository, digest).await;
-        self.blob(repository, digest).await
+        let taken = self.leases.take(repository, digest).await;
+        let blob = self.blob(repository, digest).await?;
+        if blob.is_none() {
+            self.leases.give_back(repository, digest, taken);
+        }
+        Ok(blob)
     }
 
     /// As [`Store::manifest`], for a caller that may push: what it is told exists stays for a lease's time.
@@ -172,7 +179,7 @@ impl Store {
             if leased == Some(manifest.digest) {
                 return Ok(Some(manifest));
             }
-            self.leases.take(repository, &manifest.digest).await;
+            let _ = self.leases.take(repository, &manifest.digest).await;
             leased = Some(manifest.digest);
         }
     }
@@ -241,8 +248,12 @@ impl Store {
         from: Option<&RepositoryName>,
         actor: &Arc<str>,
     ) -> Result<Option<Arc<BlobRecord>>> {
-        self.leases.take(repository, digest).await;
-        let Some(record) = self.index.mount(repository, digest, from, actor).await? else { return Ok(None) };
+        let taken = self.leases.take(repository, digest).await;
+        let Some(record) = self.index.mount(repository, digest, from, actor).await? else {
+            // Anybody may ask for anything: what is not there must not cost memory.
+            self.leases.give_back(repository, digest, taken);
+            return Ok(None);
+        };
         // A mount promises what an upload would: look before saying yes.
         match self.blobs.open(&record.location, record.size).await? {
             Some(_) => Ok(Some(Arc::new(record))),
@@ -289,13 +300,14 @@ impl Store {
 
     /// Stores a manifest and moves its tags, all or nothing.
     pub async fn put_manifest(&self, manifest: NewManifest) -> Result<PutOutcome> {
-        self.leases.take(&manifest.repository, &manifest.sha256).await;
-        let repository = manifest.repository.clone();
+        let (repository, sha256) = (manifest.repository.clone(), manifest.sha256);
+        let taken = self.leases.take(&repository, &sha256).await;
         let tags = manifest.tags.clone().into_iter().map(Reference::Tag);
         let names: Vec<_> = tags.chain([manifest.sha256, manifest.sha512].map(Reference::Digest)).collect();
         let outcome = self.index.put_manifest(manifest).await?;
-        if outcome == PutOutcome::Stored {
-            self.forget_manifest(&repository, names);
+        match outcome {
+            PutOutcome::Stored => self.forget_manifest(&repository, names),
+            _ => self.leases.give_back(&repository, &sha256, taken),
         }
         Ok(outcome)
     }
@@ -350,7 +362,7 @@ impl Store {
         algorithm: Algorithm,
     ) -> Result<Option<Upload>> {
         self.check_space().await?;
-        let Some(session) = self.uploads.begin(repository, owner, algorithm).await? else { return Ok(None) };
+        let Some(session) = self.uploads.begin(repository, owner, algorithm) else { return Ok(None) };
         self.uploads.take(session).await
     }
 
@@ -397,32 +409,37 @@ impl Store {
             Err(FinishError::Store(StoreError::Full)) => return Err(self.give_up(upload).await.into()),
             verified => verified?,
         };
-        self.leases.take(repository, digest).await;
-        self.leases.take(repository, &verified.sha256).await;
+        let _ = self.leases.take(repository, digest).await;
+        let _ = self.leases.take(repository, &verified.sha256).await;
         let new = NewBlob {
             repository: repository.clone(),
             sha256: verified.sha256,
             alias: (digest.algorithm() != Algorithm::Sha256).then_some(*digest),
             size: verified.size,
             location: verified.location,
-            upload: Some(upload.id()),
+            upload: verified.upload,
             actor: actor.clone(),
         };
-        let mut record = match self.index.commit_blob(new.clone()).await {
+        let record = match self.index.commit_blob(new.clone()).await {
             Err(StoreError::Full) => return Err(self.give_up(upload).await.into()),
             record => record?,
         };
-        if record.location != new.location && self.blobs.open(&record.location, record.size).await?.is_none() {
-            // What was there is not what it should be; what has just been verified takes its place.
-            let damaged = self.damage(&record, "its file is gone or has another length").await;
-            record = self.index.commit_blob(new.clone()).await?;
-            if record.location != new.location {
-                return Err(damaged.into());
-            }
-        }
+        // The index has taken the session over, whatever comes of the rest.
+        let record = self.sound_record(record, &new).await;
+        let keep_bytes = record.as_ref().is_ok_and(|record| record.location == new.location);
         self.forget_blob(repository, &[*digest, verified.sha256]);
-        upload.close(record.location == new.location).await?;
-        Ok(Arc::new(record))
+        upload.close(keep_bytes).await;
+        Ok(record.map(Arc::new)?)
+    }
+
+    /// Looks whether the older copy of content that was pushed again is what it should be. If not, what has just been verified takes its place.
+    async fn sound_record(&self, record: BlobRecord, new: &NewBlob) -> Result<BlobRecord> {
+        if record.location == new.location || self.blobs.open(&record.location, record.size).await?.is_some() {
+            return Ok(record);
+        }
+        let damaged = self.damage(&record, "its file is gone or has another length").await;
+        let healed = self.index.commit_blob(new.clone()).await?;
+        if healed.location == new.location { Ok(healed) } else { Err(damaged) }
     }
 
     /// Ends an upload that there is no room for, so that its bytes do not keep the disk full until it expires.
@@ -459,12 +476,15 @@ impl Store {
         self.blobs.free_space().await.map(drop)
     }
 
-    /// Repositories where an upload has made progress within a lease's time: their leases do not run out.
-    pub(crate) async fn uploading(&self) -> Result<HashSet<RepositoryName>> {
+    /// Repositories where an upload has made progress within a lease's time, and since when there were such without a pause: their leases last longer.
+    pub(crate) async fn uploading(&self) -> Result<HashMap<RepositoryName, Instant>> {
         let now = Timestamp::now();
         let noted = self.index.uploading(now, now.before(self.options.lease)).await?;
-        let mut uploading = self.uploads.active(self.options.lease);
-        uploading.extend(noted);
+        let mut uploading = self.uploads.active();
+        // Nobody went on with these here; all leases that are known are younger than they are.
+        for repository in noted {
+            uploading.entry(repository).or_insert(self.opened);
+        }
         Ok(uploading)
     }
 

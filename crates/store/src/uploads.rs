@@ -1,25 +1,30 @@
 //! Upload sessions: bytes that come in pieces, over several requests, through restarts.
 
+mod session;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wharf_oci::{Algorithm, Hasher, RepositoryName};
 
 use crate::index::{Index, UploadRow};
-use crate::{BlobStore, Location, Result, Staging, StoreError, Timestamp};
+use crate::{BlobStore, Location, Options, Result, Timestamp};
 
+use session::{Session, State};
 pub use upload::{FinishError, Upload};
 
 /// How long an unsynced remainder may wait after a request has ended.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long a session lives that never got a byte.
+const EMPTY: Duration = Duration::from_secs(3_600);
+/// How long such a session is safe where others need its place.
+const EMPTY_AT_THE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Names an upload session: a random UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,40 +53,8 @@ impl FromStr for UploadId {
     }
 }
 
-pub(crate) struct Session {
-    id: UploadId,
-    pub(crate) repository: RepositoryName,
-    owner: Arc<str>,
-    location: Location,
-    created: Timestamp,
-    /// Bytes that arrived, for asking without waiting for whoever writes.
-    arrived: AtomicU64,
-    progressed: Mutex<(Timestamp, Instant)>,
-    /// Rises when somebody else wants the session; who holds an older number lets go.
-    turn: AtomicU64,
-    takeover: Notify,
-    state: Arc<tokio::sync::Mutex<State>>,
-}
-
-struct State {
-    staging: Option<Box<dyn Staging>>,
-    hasher: Hasher,
-    written: u64,
-    synced: u64,
-    /// Finished, cancelled or failed: whoever waited for it finds nothing.
-    ended: bool,
-    /// The session's row being written. Whatever else is told to the index of this session comes after it.
-    announcing: Option<tokio::task::JoinHandle<Result<()>>>,
-}
-
-impl State {
-    /// Whether bytes were under way when whoever wrote them was cut off, so that neither file nor hash is known any more.
-    fn is_adrift(&self) -> bool {
-        self.staging.is_none() && self.written > 0
-    }
-}
-
-/// All sessions that were used lately. The others are in the index.
+/// All sessions that were used lately. The others are in the index, and so are those of the first kind once a request has left bytes in them: most uploads end
+/// before the index needs to know of them.
 pub(crate) struct Uploads {
     index: Arc<dyn Index>,
     blobs: Arc<dyn BlobStore>,
@@ -90,17 +63,41 @@ pub(crate) struct Uploads {
     loading: tokio::sync::Mutex<()>,
     open: AtomicUsize,
     limit: usize,
+    started: Timestamp,
+    /// How long a lease lasts.
+    lease: Duration,
+    activity: Mutex<HashMap<RepositoryName, Activity>>,
+}
+
+/// Uploads of one repository, as far as they keep what its clients were told.
+#[derive(Clone, Copy)]
+struct Activity {
+    /// Since when there was never a lease's time without.
+    since: Instant,
+    last: Instant,
+    /// The last of those that were opened before this process began.
+    inherited: Option<Instant>,
 }
 
 impl Uploads {
-    pub(crate) fn new(index: Arc<dyn Index>, blobs: Arc<dyn BlobStore>, open: usize, limit: usize) -> Self {
+    /// `started` is when this process began, and `open` how many sessions the index knew then.
+    pub(crate) fn new(
+        index: Arc<dyn Index>,
+        blobs: Arc<dyn BlobStore>,
+        open: usize,
+        options: &Options,
+        started: Timestamp,
+    ) -> Self {
         Self {
             index,
             blobs,
             sessions: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             open: AtomicUsize::new(open),
-            limit,
+            limit: options.uploads,
+            started,
+            lease: options.lease,
+            activity: Mutex::default(),
         }
     }
 
@@ -110,15 +107,12 @@ impl Uploads {
     }
 
     /// A new session; `None` when there are too many.
-    pub(crate) async fn begin(
-        self: &Arc<Self>,
-        repository: &RepositoryName,
-        owner: &Arc<str>,
-        algorithm: Algorithm,
-    ) -> Result<Option<Arc<Session>>> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Ok(None);
+    pub(crate) fn begin(&self, repository: &RepositoryName, owner: &Arc<str>, algorithm: Algorithm) -> Option<Arc<Session>> {
+        if !self.count_up() {
+            self.drop_empty(EMPTY_AT_THE_LIMIT);
+            if !self.count_up() {
+                return None;
+            }
         }
         let now = Timestamp::now();
         let row = UploadRow {
@@ -127,20 +121,14 @@ impl Uploads {
             owner: owner.clone(),
             location: self.blobs.allocate(),
             offset: 0,
-            // What the hash must answer for has to survive a restart as well.
-            state: (algorithm != Algorithm::Sha256).then(|| Hasher::new(algorithm).save()),
+            state: None,
             created: now,
             progressed: now,
         };
-        let session = Arc::new(Session::new(&row, None, Hasher::new(algorithm), 0));
-        // The client is not kept waiting for this: an empty session that is lost with the server costs it one more request.
-        let index = self.index.clone();
-        let announcing = tokio::spawn(async move { index.open_upload(row).await });
-        if let Ok(mut state) = session.state.try_lock() {
-            state.announcing = Some(announcing);
-        }
+        let session = Arc::new(Session::new(&row, State::new(Hasher::new(algorithm))));
         self.sessions.lock().insert(session.id, session.clone());
-        Ok(Some(session))
+        self.note(&session);
+        Some(session)
     }
 
     /// The repository's session with this id, from memory or from the index.
@@ -160,20 +148,18 @@ impl Uploads {
             return Ok(loaded);
         }
         let Some(row) = self.index.upload(id).await? else { return Ok(None) };
-        let saved = row.state.as_ref().and_then(Hasher::restore);
-        let hasher = saved.unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
-        let lost = row.offset > 0 && row.state.as_ref().and_then(Hasher::restore).is_none();
-        let staging = match (row.offset, lost) {
-            (0, _) | (_, true) => None,
-            (offset, false) => self.blobs.stage(&row.location, offset).await?,
+        let saved = row.state.as_ref().map(Hasher::restore);
+        let fresh = || Hasher::new(Algorithm::Sha256);
+        let (staging, written, hasher) = match (row.offset, saved) {
+            (0, saved) => (None, 0, saved.flatten().unwrap_or_else(fresh)),
+            (offset, Some(Some(hasher))) => match self.blobs.stage(&row.location, offset).await? {
+                Some(staging) => (Some(staging), offset, hasher),
+                // Synced bytes can be missing only where somebody took them away; then the upload begins anew, and says so.
+                None => (None, 0, fresh()),
+            },
+            (_, _) => (None, 0, fresh()),
         };
-        // Synced bytes can be missing only where somebody took them away; then the upload begins anew, and says so.
-        let (written, hasher) = match &staging {
-            Some(_) => (row.offset, hasher),
-            None if row.offset == 0 => (0, hasher),
-            None => (0, Hasher::new(Algorithm::Sha256)),
-        };
-        let session = Arc::new(Session::new(&row, staging, hasher, written));
+        let session = Arc::new(Session::new(&row, State::read_back(staging, hasher, written)));
         self.sessions.lock().insert(id, session.clone());
         Ok(Some(session))
     }
@@ -192,7 +178,7 @@ impl Uploads {
                 session.arrived.store(state.written, Ordering::Release);
                 return Ok(Some(Upload::new(self.clone(), session, state, turn)));
             }
-            self.unload(&session, &mut state);
+            self.reset(&session, &mut state).await?;
             drop(state);
             match self.load(session.id).await? {
                 Some(loaded) => session = loaded,
@@ -202,40 +188,89 @@ impl Uploads {
         Ok(None)
     }
 
-    /// Lets go of a session in memory; the index keeps it, at its last synced offset.
+    /// Lets go of a session in memory; the index keeps it, if it knows it, at its last synced offset.
     fn unload(&self, session: &Session, state: &mut State) {
         state.staging = None;
         state.ended = true;
         self.sessions.lock().remove(&session.id);
+        self.note(session);
     }
 
-    /// Repositories with a session that has made progress within `period`.
-    pub(crate) fn active(&self, period: Duration) -> std::collections::HashSet<RepositoryName> {
-        let sessions = self.sessions.lock();
-        sessions
-            .values()
-            .filter(|session| session.progressed.lock().1.elapsed() < period)
-            .map(|session| session.repository.clone())
-            .collect()
+    /// As [`Uploads::unload`], for a session whose bytes in memory are not to be trusted.
+    async fn reset(&self, session: &Session, state: &mut State) -> Result<()> {
+        self.record(session, state).await?;
+        self.unload(session, state);
+        Ok(())
+    }
+
+    /// Makes the index know of a session, so that it outlives this process. When it cannot, the session is gone, and so are its bytes.
+    async fn record(&self, session: &Session, state: &mut State) -> Result<()> {
+        if state.recorded {
+            return Ok(());
+        }
+        if let Err(error) = self.index.open_upload(session.first_row(state)).await {
+            self.discard(session, state).await?;
+            return Err(error);
+        }
+        state.recorded = true;
+        Ok(())
+    }
+
+    /// Notes that an upload began, went on or ended.
+    fn note(&self, session: &Session) {
+        let now = Instant::now();
+        let mut activity = self.activity.lock();
+        let before = activity.get(&session.repository).filter(|before| now - before.last < self.lease);
+        let inherited = if session.created < self.started { Some(now) } else { before.and_then(|before| before.inherited) };
+        let noted = Activity { since: before.map_or(now, |before| before.since), last: now, inherited };
+        match activity.get_mut(&session.repository) {
+            Some(entry) => *entry = noted,
+            None => drop(activity.insert(session.repository.clone(), noted)),
+        }
+    }
+
+    /// Repositories where an upload went on or ended within a lease's time, with since when there were such without a pause.
+    pub(crate) fn active(&self) -> HashMap<RepositoryName, Instant> {
+        let mut activity = self.activity.lock();
+        activity.retain(|_, activity| activity.last.elapsed() < self.lease);
+        activity.iter().map(|(repository, activity)| (repository.clone(), activity.since)).collect()
+    }
+
+    /// As [`Uploads::active`], for one repository.
+    pub(crate) fn active_since(&self, repository: &RepositoryName) -> Option<Instant> {
+        let activity = self.activity.lock();
+        activity.get(repository).filter(|activity| activity.last.elapsed() < self.lease).map(|activity| activity.since)
+    }
+
+    /// Repositories where an upload that was opened before this process began went on or ended within a lease's time.
+    pub(crate) fn inherited(&self) -> HashSet<RepositoryName> {
+        let is_late = |activity: &Activity| activity.inherited.is_some_and(|at| at.elapsed() < self.lease);
+        let activity = self.activity.lock();
+        activity.iter().filter(|(_, activity)| is_late(activity)).map(|(repository, _)| repository.clone()).collect()
+    }
+
+    /// Places of the sessions in memory, of which the index may not know yet.
+    pub(crate) fn locations(&self) -> HashSet<Location> {
+        self.sessions.lock().values().map(|session| session.location.clone()).collect()
     }
 
     /// Syncs and notes what idle sessions have received, and lets go of those that were idle for long.
     pub(crate) async fn settle(&self, everything: bool) {
         let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
         for session in sessions {
-            let idle = session.progressed.lock().1.elapsed();
+            let idle = session.idle();
             if !everything && idle < SETTLE {
                 continue;
             }
             let Ok(mut state) = session.state.clone().try_lock_owned() else { continue };
-            if state.ended {
+            if state.ended || (state.is_empty() && !everything) {
                 continue;
             }
-            if state.is_adrift() {
-                self.unload(&session, &mut state);
-                continue;
-            }
-            if let Err(error) = self.checkpoint(&session, &mut state).await {
+            let settled = match state.is_adrift() {
+                true => self.reset(&session, &mut state).await,
+                false => self.checkpoint(&session, &mut state).await,
+            };
+            if let Err(error) = settled {
                 tracing::warn!(upload = %session.id, %error, "cannot note an unfinished upload");
                 continue;
             }
@@ -251,7 +286,7 @@ impl Uploads {
 
     /// Makes what was written durable and notes it. What cannot be synced is lost, whatever a second attempt would say: the kernel tells of a failed write once.
     async fn checkpoint(&self, session: &Session, state: &mut State) -> Result<()> {
-        self.announced(session, state).await?;
+        self.record(session, state).await?;
         if state.synced == state.written {
             return Ok(());
         }
@@ -261,49 +296,59 @@ impl Uploads {
             self.discard(session, state).await?;
             return Err(error);
         }
-        self.index.save_upload(session.row(state.written, Some(&state.hasher))).await?;
+        self.index.save_upload(session.row(state.written, Some(state.hasher.save()))).await?;
         state.synced = state.written;
         Ok(())
     }
 
-    /// Ends sessions without progress since `before`; answers how many.
-    pub(crate) async fn expire(self: &Arc<Self>, before: Timestamp) -> Result<usize> {
-        let mut expired = 0;
+    /// Ends sessions without progress for so long; answers how many. Those that never got a byte go sooner.
+    pub(crate) async fn expire(self: &Arc<Self>, expiry: Duration) -> Result<usize> {
+        let mut expired = self.drop_empty(EMPTY.min(expiry));
+        let before = Timestamp::now().before(expiry);
         for row in self.index.idle_uploads(before, 1_000).await? {
-            let Some(session) = self.find(&row.repository, row.id).await? else { continue };
-            if session.progressed.lock().0 >= before {
-                continue;
-            }
-            if let Some(upload) = self.take(session).await? {
-                upload.cancel().await?;
-                expired += 1;
+            match self.expire_one(&row, before).await {
+                Ok(done) => expired += usize::from(done),
+                // One that cannot be removed must not keep the others open.
+                Err(error) => tracing::warn!(upload = %row.id, %error, "cannot end a stale upload"),
             }
         }
         Ok(expired)
     }
 
-    /// Waits until the index knows of the session. When it cannot, the session is gone, and so are its bytes.
-    async fn announced(&self, session: &Session, state: &mut State) -> Result<()> {
-        let Some(announcing) = &mut state.announcing else { return Ok(()) };
-        // Awaited in place: who gives up here must not make the next one believe that it is done.
-        let announced = announcing.await;
-        state.announcing = None;
-        if let Err(error) = announced.map_err(|_| StoreError::Stopped).flatten() {
-            state.staging = None;
-            self.unload(session, state);
+    async fn expire_one(self: &Arc<Self>, row: &UploadRow, before: Timestamp) -> Result<bool> {
+        let Some(session) = self.find(&row.repository, row.id).await?.filter(|session| session.progressed() < before) else {
+            return Ok(false);
+        };
+        let Some(upload) = self.take(session).await? else { return Ok(false) };
+        upload.cancel().await.map(|()| true)
+    }
+
+    /// Ends sessions that have been open for so long and never got a byte; answers how many. There is nothing of them but their place in memory.
+    fn drop_empty(&self, idle: Duration) -> usize {
+        let mut dropped = 0;
+        self.sessions.lock().retain(|_, session| {
+            if session.idle() < idle {
+                return true;
+            }
+            let Ok(mut state) = session.state.try_lock() else { return true };
+            if !state.is_empty() || state.ended {
+                return true;
+            }
+            state.ended = true;
             self.count_down();
-            self.blobs.delete(vec![session.location.clone()]).await?;
-            return Err(error);
-        }
-        Ok(())
+            dropped += 1;
+            false
+        });
+        dropped
     }
 
     /// Removes a session and its bytes. The bytes are the session's for as long as the index has its row: once they are a blob's, they stay.
     async fn discard(&self, session: &Session, state: &mut State) -> Result<()> {
-        if self.announced(session, state).await.is_err() {
-            return Ok(());
-        }
         self.unload(session, state);
+        if !state.recorded {
+            self.count_down();
+            return self.blobs.delete(vec![session.location.clone()]).await.map(drop);
+        }
         if self.index.upload(session.id).await?.is_some() {
             // The bytes go first: on a full disk the index needs their room.
             self.blobs.delete(vec![session.location.clone()]).await?;
@@ -314,6 +359,12 @@ impl Uploads {
         Ok(())
     }
 
+    /// One session more, if there is a place for it.
+    fn count_up(&self) -> bool {
+        let more = |open: usize| (open < self.limit).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
     /// One session less.
     fn count_down(&self) {
         let less = |open: usize| Some(open.saturating_sub(1));
@@ -321,38 +372,45 @@ impl Uploads {
     }
 }
 
-impl Session {
-    fn new(row: &UploadRow, staging: Option<Box<dyn Staging>>, hasher: Hasher, written: u64) -> Self {
-        let state = State { staging, hasher, written, synced: written, ended: false, announcing: None };
-        Self {
-            id: row.id,
-            repository: row.repository.clone(),
-            owner: row.owner.clone(),
-            location: row.location.clone(),
-            created: row.created,
-            arrived: AtomicU64::new(written),
-            progressed: Mutex::new((row.progressed, Instant::now())),
-            turn: AtomicU64::new(0),
-            takeover: Notify::new(),
-            state: Arc::new(tokio::sync::Mutex::new(state)),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Files, Sqlite};
+
+    async fn uploads(root: &std::path::Path, limit: usize) -> Arc<Uploads> {
+        let (index, blobs) = (Sqlite::open(root).unwrap(), Files::open(root, false).unwrap());
+        let options = Options { uploads: limit, ..Options::default() };
+        Arc::new(Uploads::new(Arc::new(index), Arc::new(blobs), 0, &options, Timestamp::now()))
     }
 
-    /// Bytes that arrived so far.
-    pub(crate) fn offset(&self) -> u64 {
-        self.arrived.load(Ordering::Acquire)
+    #[tokio::test]
+    async fn sessions_that_got_nothing_make_room_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), 2).await;
+        let begin = || uploads.begin(&"a".parse().unwrap(), &"".into(), Algorithm::Sha256);
+        let (used, _empty) = (begin().unwrap(), begin().unwrap());
+        assert!(begin().is_none());
+        let mut upload = uploads.take(used.clone()).await.unwrap().unwrap();
+        upload.write("x".into()).await.unwrap();
+        upload.pause().await.unwrap();
+        uploads.drop_empty(Duration::ZERO);
+        assert_eq!(uploads.open(), 1);
+        assert!(uploads.take(used).await.unwrap().is_some(), "one with bytes stays");
+        assert!(begin().is_some());
     }
 
-    fn row(&self, offset: u64, hasher: Option<&Hasher>) -> UploadRow {
-        UploadRow {
-            id: self.id,
-            repository: self.repository.clone(),
-            owner: self.owner.clone(),
-            location: self.location.clone(),
-            offset,
-            state: hasher.map(Hasher::save),
-            created: self.created,
-            progressed: self.progressed.lock().0,
-        }
+    #[tokio::test]
+    async fn a_finished_request_leaves_a_session_that_the_index_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), 2).await;
+        let session = uploads.begin(&"a".parse().unwrap(), &"".into(), Algorithm::Sha512).unwrap();
+        assert_eq!(uploads.index.upload(session.id).await.unwrap(), None);
+        let mut upload = uploads.take(session.clone()).await.unwrap().unwrap();
+        upload.write("x".into()).await.unwrap();
+        upload.pause().await.unwrap();
+        let row = uploads.index.upload(session.id).await.unwrap().unwrap();
+        assert_eq!(row.offset, 0, "nothing of it is synced yet");
+        let hasher = Hasher::restore(&row.state.unwrap()).unwrap();
+        assert!(hasher.digest(Algorithm::Sha512).is_some(), "what it must answer for is noted");
     }
 }

@@ -7,7 +7,7 @@ use wharf_store::{Files, Index, Sqlite, conformance};
 #[tokio::test]
 async fn files_are_a_blob_store() {
     let folder = tempfile::tempdir().unwrap();
-    conformance::blob_store(&Files::open(folder.path()).unwrap()).await;
+    conformance::blob_store(&Files::open(folder.path(), false).unwrap()).await;
 }
 
 #[tokio::test]

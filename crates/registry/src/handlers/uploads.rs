@@ -38,7 +38,14 @@ pub(super) async fn begin(context: &Context, repository: &RepositoryName, begin:
                 upload.cancel().await?;
                 return Err(error);
             }
-            return complete(context, repository, upload, &digest).await;
+            let id = upload.id();
+            let answer = complete(context, repository, upload, &digest).await;
+            if answer.is_err()
+                && let Some(upload) = store.take_upload(repository, id).await?
+            {
+                upload.cancel().await?;
+            }
+            return answer;
         }
     };
     match store.begin_upload(repository, &context.nobody, algorithm).await? {

@@ -18,6 +18,8 @@ use super::folder_sync::FolderSync;
 use super::{BlobStore, Content, Feed, Location, Staging};
 use crate::{Result, StoreError, Timestamp};
 
+/// An empty file that says that this is the folder of blobs, and not the empty place where it is mounted.
+const MARK: &str = ".wharf";
 /// Files in one folder before the next is begun. Folders of this size stay quick on every file system.
 const FOLDER_SIZE: u32 = 1_000;
 /// Folders; with a thousand files a turn, sixteen million objects have four turns each.
@@ -44,12 +46,24 @@ struct Folder {
 }
 
 impl Files {
-    /// Objects live in `root/blobs`, damaged ones in `root/quarantine`. Both are created.
-    pub fn open(root: &Path) -> Result<Self> {
+    /// Objects live in `root/blobs`, damaged ones in `root/quarantine`. Both are created, unless there must be objects already: then the folder of blobs is refused
+    /// when it is another one, as it is when a disk was not mounted.
+    pub fn open(root: &Path, must_hold_objects: bool) -> Result<Self> {
         let (blobs, quarantine) = (root.join("blobs"), root.join("quarantine"));
+        let mark = blobs.join(MARK);
+        if must_hold_objects && !mark.exists() {
+            let what = format!(
+                "the index knows blobs, but {} is not their folder: is its disk mounted? If it is the right one, create {}",
+                blobs.display(),
+                mark.display()
+            );
+            return Err(StoreError::Backend { context: "opening the blob folders", source: what.into() });
+        }
         let make = || {
             fs::create_dir_all(&blobs)?;
             fs::create_dir_all(&quarantine)?;
+            OpenOptions::new().append(true).create(true).open(&mark)?;
+            sync_folder(&blobs)?;
             sync_folder(root)
         };
         make().map_err(|error| StoreError::io("creating the blob folders", error))?;
@@ -135,11 +149,12 @@ impl BlobStore for Files {
     }
 
     async fn open(&self, location: &Location, size: u64) -> Result<Option<Content>> {
-        let path = self.path(location);
+        let (path, blobs) = (self.path(location), self.blobs.clone());
         blocking("opening a blob", move || {
             let file = match File::open(&path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // Without its folder a file is not damaged, only out of reach.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && blobs.join(MARK).exists() => return Ok(None),
                 Err(error) => return Err(error),
             };
             Ok((file.metadata()?.len() == size).then(|| Content::File { file: Arc::new(file), size }))
@@ -174,36 +189,19 @@ impl BlobStore for Files {
         .await
     }
 
-    async fn scan(&self, before: Timestamp, each: &mut (dyn FnMut(Vec<Location>) -> bool + Send)) -> Result<()> {
+    async fn scan(&self, before: Timestamp, from: String) -> Result<(Vec<Location>, Option<String>)> {
         let blobs = self.blobs.clone();
-        let folders = blocking("listing the blob folders", move || {
-            fs::read_dir(&*blobs)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
-        })
-        .await?;
-        for folder in folders {
-            let Some(folder) = folder.to_str().map(str::to_owned) else { continue };
-            let path = self.blobs.join(&folder);
-            let batch = blocking("listing blobs", move || {
-                let mut batch = Vec::new();
-                for entry in fs::read_dir(path)? {
-                    let entry = entry?;
-                    // A file may be collected between the listing and this look at it.
-                    let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else { continue };
-                    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-                    if i64::try_from(modified).is_ok_and(|modified| modified < before.0)
-                        && let Some(name) = entry.file_name().to_str()
-                    {
-                        batch.push(Location(format!("{folder}/{name}")));
-                    }
+        let first = from.parse().unwrap_or(0);
+        blocking("listing blobs", move || {
+            for number in first..FOLDERS {
+                let found = list(&blobs, number, before)?;
+                if !found.is_empty() {
+                    return Ok((found, Some((number + 1).to_string())));
                 }
-                Ok(batch)
-            })
-            .await?;
-            if !batch.is_empty() && !each(batch) {
-                break;
             }
-        }
-        Ok(())
+            Ok((Vec::new(), None))
+        })
+        .await
     }
 
     async fn free_space(&self) -> Result<Option<u64>> {
@@ -214,6 +212,29 @@ impl BlobStore for Files {
         })
         .await
     }
+}
+
+/// The files of one folder that were last written before `before`.
+fn list(blobs: &Path, number: u32, before: Timestamp) -> io::Result<Vec<Location>> {
+    let folder = format!("{number:03x}");
+    let entries = match fs::read_dir(blobs.join(&folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A file may be collected between the listing and this look at it.
+        let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else { continue };
+        let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+        if i64::try_from(modified).is_ok_and(|modified| modified < before.0)
+            && let Some(name) = entry.file_name().to_str()
+        {
+            found.push(Location(format!("{folder}/{name}")));
+        }
+    }
+    Ok(found)
 }
 
 /// Creates the file, and its folder the first time that is used.

@@ -50,8 +50,9 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Puts a damaged object aside, where it is neither served nor collected. It counts as removed.
     async fn quarantine(&self, location: &Location) -> Result<()>;
 
-    /// Calls `each` with batches of all objects made before `before`, in any order, until it answers false. For finding what nobody refers to.
-    async fn scan(&self, before: Timestamp, each: &mut (dyn FnMut(Vec<Location>) -> bool + Send)) -> Result<()>;
+    /// Some of the objects made before `before`, finished or not, and where to go on; `None` after the last. It begins with an empty text, and what it answers
+    /// means something to this store alone. For finding what nobody refers to.
+    async fn scan(&self, before: Timestamp, from: String) -> Result<(Vec<Location>, Option<String>)>;
 
     /// Bytes that can still be written; `None` when there is no such limit.
     async fn free_space(&self) -> Result<Option<u64>>;

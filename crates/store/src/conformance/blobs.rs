@@ -90,43 +90,37 @@ pub(super) async fn quarantined_content_is_gone(store: &dyn BlobStore) {
     let location = write(store, &[b"bad"]).await;
     store.quarantine(&location).await.unwrap();
     assert!(store.open(&location, 3).await.unwrap().is_none());
-    assert_eq!(scan(store).await, []);
+    assert_eq!(all(store).await, []);
     store.quarantine(&location).await.unwrap();
 }
 
-async fn scan(store: &dyn BlobStore) -> Vec<Location> {
-    let mut found = Vec::new();
-    let tomorrow = Timestamp::now().after(std::time::Duration::from_secs(86_400));
-    store
-        .scan(tomorrow, &mut |batch| {
-            found.extend(batch);
-            true
-        })
-        .await
-        .unwrap();
+/// Every object made before `before`.
+async fn scan(store: &dyn BlobStore, before: Timestamp) -> Vec<Location> {
+    let (mut found, mut from) = (Vec::new(), Some(String::new()));
+    while let Some(at) = from {
+        let (page, next) = store.scan(before, at).await.unwrap();
+        found.extend(page);
+        from = next;
+    }
     found.sort();
     found
 }
 
+async fn all(store: &dyn BlobStore) -> Vec<Location> {
+    scan(store, Timestamp::now().after(std::time::Duration::from_secs(86_400))).await
+}
+
 pub(super) async fn a_scan_finds_every_object(store: &dyn BlobStore) {
-    let mut all = Vec::new();
+    let mut written = Vec::new();
     for _ in 0..20 {
-        all.push(write(store, &[b"x"]).await);
+        written.push(write(store, &[b"x"]).await);
     }
-    all.sort();
-    assert_eq!(scan(store).await, all);
-    let mut early = Vec::new();
-    store
-        .scan(Timestamp(0), &mut |batch| {
-            early.extend(batch);
-            true
-        })
-        .await
-        .unwrap();
-    assert_eq!(early, [], "all of them are younger");
-    delete(store, &all.iter().collect::<Vec<_>>()).await;
+    written.sort();
+    assert_eq!(all(store).await, written);
+    assert_eq!(scan(store, Timestamp(0)).await, [], "all of them are younger");
+    delete(store, &written.iter().collect::<Vec<_>>()).await;
 }
 
 pub(super) async fn nothing_is_left(store: &dyn BlobStore) {
-    assert_eq!(scan(store).await, []);
+    assert_eq!(all(store).await, []);
 }

@@ -100,7 +100,7 @@ pub(super) async fn a_blob_belongs_to_the_repositories_it_was_linked_into(index:
     );
     assert_eq!(index.blob(&name("blob/here"), &record.sha256).await.unwrap(), None);
     assert_eq!(index.delete_blob(&name("blob/here"), &record.sha256, &actor()).await.unwrap(), BlobDeletion::Unknown);
-    assert!(index.doomed(100).await.unwrap().contains(&(record.location.clone(), record.size)));
+    assert!(index.doomed(None, 100).await.unwrap().contains(&(record.location.clone(), record.size)));
     index.buried(vec![record.location]).await.unwrap();
 }
 
@@ -110,12 +110,12 @@ pub(super) async fn the_same_content_is_kept_once(index: &dyn Index) {
     let other = push(index, "same/b", b"same").await;
     assert_eq!((&again, &other), (&first, &first), "the older place stays");
     index.delete_blob(&name("same/a"), &first.sha256, &actor()).await.unwrap();
-    assert!(index.doomed(100).await.unwrap().is_empty(), "another repository holds it");
+    assert!(index.doomed(None, 100).await.unwrap().is_empty(), "another repository holds it");
     assert!(index.blob(&name("same/b"), &first.sha256).await.unwrap().is_some());
     index.delete_blob(&name("same/b"), &first.sha256, &actor()).await.unwrap();
-    assert_eq!(index.doomed(100).await.unwrap(), [(first.location.clone(), 4)]);
+    assert_eq!(index.doomed(None, 100).await.unwrap(), [(first.location.clone(), 4)]);
     index.buried(vec![first.location]).await.unwrap();
-    assert!(index.doomed(100).await.unwrap().is_empty());
+    assert!(index.doomed(None, 100).await.unwrap().is_empty());
 }
 
 pub(super) async fn a_damaged_blob_is_refused_until_it_is_pushed_again(index: &dyn Index) {

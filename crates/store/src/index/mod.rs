@@ -226,6 +226,8 @@ pub struct Totals {
     pub blob_bytes: u64,
     /// Open upload sessions.
     pub uploads: u64,
+    /// Bytes that wait for the end of a lease or the grace, as of the collector's last look at each repository.
+    pub held_bytes: u64,
 }
 
 /// A manifest that nothing holds: no tag, no index that is held, no subject that is held.
@@ -268,6 +270,8 @@ pub trait Index: Send + Sync + 'static {
     async fn upload(&self, id: UploadId) -> Result<Option<UploadRow>>;
     /// Forgets a session. Answers whether it was known: if so, its bytes are nobody's now.
     async fn delete_upload(&self, id: UploadId) -> Result<bool>;
+    /// How many sessions it knows.
+    async fn open_uploads(&self) -> Result<u64>;
     /// Sessions without progress since `before`, the oldest first.
     async fn idle_uploads(&self, before: Timestamp, limit: usize) -> Result<Vec<UploadRow>>;
     /// Repositories with a session opened before `opened` that progressed after `progressed`.
@@ -343,10 +347,17 @@ pub trait Index: Send + Sync + 'static {
     /// Unlinks those of these blobs that still no manifest of the repository names. Blobs that no repository holds any more are forgotten and their bytes
     /// doomed. Answers how many were unlinked.
     async fn collect_blobs(&self, repository: &RepositoryName, blobs: Vec<UnnamedBlob>) -> Result<u64>;
-    /// Says when the collector should look at a repository again; `None` when something changes in it. Forgets the repository when it is empty.
-    async fn collected(&self, repository: &RepositoryName, started: Timestamp, again: Option<Timestamp>) -> Result<()>;
-    /// Bytes that nothing refers to any more: places and lengths.
-    async fn doomed(&self, limit: usize) -> Result<Vec<(Location, u64)>>;
+    /// Says when the collector should look at a repository again, `None` when something changes in it, and how many bytes wait in it for the end of a lease or the
+    /// grace. Forgets the repository when it is empty.
+    async fn collected(
+        &self,
+        repository: &RepositoryName,
+        started: Timestamp,
+        again: Option<Timestamp>,
+        held_bytes: u64,
+    ) -> Result<()>;
+    /// Bytes that nothing refers to any more: places after `after`, in order, and lengths.
+    async fn doomed(&self, after: Option<&Location>, limit: usize) -> Result<Vec<(Location, u64)>>;
     /// Takes places off the list of [`Index::doomed`]. May be undone by a loss of power.
     async fn buried(&self, locations: Vec<Location>) -> Result<()>;
     /// Those of these places that neither a blob nor an upload session nor the list of the doomed knows.
@@ -361,6 +372,10 @@ pub trait Index: Send + Sync + 'static {
 
     /// Notes that the server is alive.
     async fn beat(&self) -> Result<()>;
+    /// Notes that a collection over everything that was due has ended.
+    async fn collection_ended(&self) -> Result<()>;
+    /// When the last such collection ended.
+    async fn last_collection(&self) -> Result<Option<Timestamp>>;
     /// When the server that used this index before was last alive.
     async fn last_beat(&self) -> Result<Option<Timestamp>>;
     /// Forgets changes older than this.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use wharf_oci::{Algorithm, Digest, Hasher};
 
-use super::{Session, State, UploadId, Uploads};
-use crate::{Location, Result, Staging, StoreError, Timestamp};
+use super::session::{Session, State};
+use super::{UploadId, Uploads};
+use crate::{Location, Result, Staging, StoreError};
 
 /// Bytes that are hashed and written at a time while many upload: a hundred at once, two pieces each, fit into 16 MiB.
 const SMALL_PIECE: usize = 64 << 10;
@@ -52,6 +52,8 @@ pub struct Upload {
     turn: u64,
     buffer: BytesMut,
     writing: Option<Writing>,
+    /// What a dropped one left to be finished. Dropped itself, as a runtime does at its end, it leaves nothing.
+    is_rest: bool,
 }
 
 /// A verified upload, synced and ready for the index.
@@ -59,11 +61,13 @@ pub(crate) struct Verified {
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
     pub(crate) location: Location,
+    /// The session, if the index knows of it.
+    pub(crate) upload: Option<UploadId>,
 }
 
 impl Upload {
     pub(super) fn new(uploads: Arc<Uploads>, session: Arc<Session>, state: OwnedMutexGuard<State>, turn: u64) -> Self {
-        Self { uploads, session, state: Some(state), turn, buffer: BytesMut::new(), writing: None }
+        Self { uploads, session, state: Some(state), turn, buffer: BytesMut::new(), writing: None, is_rest: false }
     }
 
     /// Its name.
@@ -131,7 +135,8 @@ impl Upload {
         };
         let length = piece.len() as u64;
         let mut hasher = state.hasher.clone();
-        *session.progressed.lock() = (Timestamp::now(), Instant::now());
+        session.touch();
+        uploads.note(&session);
         let task = tokio::spawn(async move {
             let mut staging = staging;
             let hashed = piece.clone();
@@ -181,7 +186,7 @@ impl Upload {
     pub async fn pause(mut self) -> Result<()> {
         self.flush().await?;
         let (uploads, session) = (self.uploads.clone(), self.session.clone());
-        uploads.announced(&session, self.state()).await
+        uploads.record(&session, self.state()).await
     }
 
     /// Ends the session and removes its bytes.
@@ -219,23 +224,26 @@ impl Upload {
             uploads.discard(&session, state).await?;
             return Err(error.into());
         }
-        uploads.announced(&session, state).await?;
-        Ok(Verified { sha256, size: state.written, location: session.location.clone() })
+        let upload = state.recorded.then_some(session.id);
+        Ok(Verified { sha256, size: state.written, location: session.location.clone(), upload })
     }
 
     /// The index has taken the session over. Its bytes are deleted unless they are the blob's.
-    pub(crate) async fn close(mut self, keep_bytes: bool) -> Result<()> {
+    pub(crate) async fn close(mut self, keep_bytes: bool) {
         let (uploads, session) = (self.uploads.clone(), self.session.clone());
         uploads.unload(&session, self.state());
         uploads.count_down();
-        if keep_bytes { Ok(()) } else { uploads.blobs.delete(vec![session.location.clone()]).await.map(drop) }
+        if !keep_bytes && let Err(error) = uploads.blobs.delete(vec![session.location.clone()]).await {
+            // The sweep after the next start finds it.
+            tracing::warn!(upload = %session.id, %error, "cannot delete superfluous bytes");
+        }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(state) = self.state.take() else { return };
-        if state.ended || (self.writing.is_none() && self.buffer.is_empty()) {
+        if self.is_rest || state.ended || (self.writing.is_none() && self.buffer.is_empty()) {
             return;
         }
         // The request went away in the middle. What arrived is kept: the rest of it is written by a task that holds the session until then.
@@ -247,6 +255,7 @@ impl Drop for Upload {
             turn: self.turn,
             buffer: std::mem::take(&mut self.buffer),
             writing: self.writing.take(),
+            is_rest: true,
         };
         runtime.spawn(async move {
             // An error has ended the session; there is nobody left to tell.

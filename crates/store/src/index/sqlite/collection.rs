@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::RepositoryName;
 
-use super::{Entry, blobs, digest as digest_column, log, manifests, repository_id, size};
+use super::{Entry, blobs, digest as digest_column, log, manifests, repository_id, signed, size};
 use crate::index::{UnheldManifest, UnnamedBlob};
 use crate::{Location, Timestamp};
 
@@ -46,6 +46,18 @@ const BELOW_HELD: &str = "
           CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha512 = r.digest
     UNION SELECT m.id FROM held h CROSS JOIN manifests s ON s.id = h.id
           CROSS JOIN manifests m ON m.repository_id = ?1 AND m.subject IN (s.sha256, s.sha512)";
+
+/// What holds a manifest: in a recursive `above (id)` whose root is the manifest `?2`, with the repository as `?1`, whatever names it by either digest, and its
+/// subject. The reverse of [`BELOW_HELD`].
+const ABOVE: &str = "
+    UNION SELECT r.manifest_id FROM above a CROSS JOIN manifests m ON m.id = a.id
+          CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha256
+    UNION SELECT r.manifest_id FROM above a CROSS JOIN manifests m ON m.id = a.id
+          CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha512
+    UNION SELECT s.id FROM above a CROSS JOIN manifests m ON m.id = a.id
+          CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha256 = m.subject
+    UNION SELECT s.id FROM above a CROSS JOIN manifests m ON m.id = a.id
+          CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha512 = m.subject";
 
 /// A manifest was pushed: the time of everything below it begins anew, and stands still while a tag holds it.
 pub(super) fn hold(connection: &Connection, repository: i64, manifest: i64) -> rusqlite::Result<()> {
@@ -138,14 +150,16 @@ pub(super) fn delete_manifests(
 ) -> rusqlite::Result<u64> {
     let now = Timestamp::now();
     let Some(id) = repository_id(connection, repository)? else { return Ok(0) };
-    // Whatever makes a manifest held again clears the mark of everything below it in the same transaction (`hold`), and pushing it again moves the mark;
-    // so an unchanged mark says that the verdict stands.
-    let mut stands = connection.prepare_cached(
-        "SELECT 1 FROM manifests WHERE id = ?1 AND unheld_since = ?2 AND NOT EXISTS (SELECT 1 FROM tags WHERE manifest_id = ?1)",
-    )?;
+    // An unchanged mark says that nothing pushed it, or what holds it, since it was found; and whatever the mark says, what a tag holds stays.
+    let stands = format!(
+        "WITH RECURSIVE above (id) AS (SELECT ?2 {ABOVE})
+         SELECT 1 FROM manifests WHERE id = ?2 AND repository_id = ?1 AND sha256 = ?3 AND unheld_since = ?4
+             AND NOT EXISTS (SELECT 1 FROM above a CROSS JOIN tags t ON t.manifest_id = a.id)"
+    );
+    let mut stands = connection.prepare_cached(&stands)?;
     let mut count = 0;
     for manifest in found {
-        if stands.exists((manifest.id, manifest.since.0))? {
+        if stands.exists((id, manifest.id, manifest.sha256.hash(), manifest.since.0))? {
             manifests::remove(connection, id, manifest.id, now)?;
             let entry =
                 Entry { action: "collect.manifest", repository: repository.as_str(), tag: None, digest: Some(&manifest.sha256) };
@@ -188,10 +202,14 @@ pub(super) fn unnamed_blobs(
 pub(super) fn unlink_blobs(connection: &Connection, repository: &RepositoryName, found: &[UnnamedBlob]) -> rusqlite::Result<u64> {
     let now = Timestamp::now();
     let Some(id) = repository_id(connection, repository)? else { return Ok(0) };
+    let mut is_there = connection.prepare_cached("SELECT 1 FROM blobs WHERE id = ?1 AND sha256 = ?2")?;
     let mut count = 0;
     for blob in found {
         // Another name may have been given to the content since it was found.
         let Some(sha256) = blob.digests.first() else { continue };
+        if !is_there.exists((blob.id, sha256.hash()))? {
+            continue;
+        }
         let digests = blobs::digests(connection, blob.id, *sha256)?;
         if digests.iter().all(|digest| blob.digests.contains(digest))
             && !blobs::is_named(connection, id, &digests)?
@@ -211,6 +229,7 @@ pub(super) fn finish(
     repository: &RepositoryName,
     started: Timestamp,
     again: Option<Timestamp>,
+    held_bytes: u64,
 ) -> rusqlite::Result<()> {
     let Some(id) = repository_id(connection, repository)? else { return Ok(()) };
     let holds = |sql| -> rusqlite::Result<bool> { connection.prepare_cached(sql)?.exists([id]) };
@@ -219,6 +238,7 @@ pub(super) fn finish(
     {
         return connection.prepare_cached("DELETE FROM repositories WHERE id = ?1")?.execute([id]).map(drop);
     }
+    connection.prepare_cached("UPDATE repositories SET held_bytes = ?2 WHERE id = ?1")?.execute((id, signed(held_bytes)))?;
     // A change during the run set a time not before its start: that one stays.
     connection
         .prepare_cached(
@@ -228,10 +248,11 @@ pub(super) fn finish(
         .map(drop)
 }
 
-pub(super) fn doomed(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<(Location, u64)>> {
+pub(super) fn doomed(connection: &Connection, after: Option<&Location>, limit: usize) -> rusqlite::Result<Vec<(Location, u64)>> {
+    let after = after.map_or("", |location| &location.0);
     connection
-        .prepare_cached("SELECT location, size FROM doomed LIMIT ?1")?
-        .query_map([limit as i64], |row| Ok((Location(row.get(0)?), size(row, 1)?)))?
+        .prepare_cached("SELECT location, size FROM doomed WHERE location > ?1 ORDER BY location LIMIT ?2")?
+        .query_map((after, limit as i64), |row| Ok((Location(row.get(0)?), size(row, 1)?)))?
         .collect()
 }
 
@@ -256,26 +277,71 @@ pub(super) fn unknown_locations(connection: &Connection, locations: Vec<Location
 
 #[cfg(test)]
 mod tests {
+    use wharf_oci::{Algorithm, Digest, Manifest, Reference, media_type};
+
     use super::*;
+    use crate::index::{NewManifest, PutOutcome};
 
     /// With 8,000 manifests the marking of a repository took minutes when SQLite looked at all of them for each held one.
     #[test]
     fn what_is_held_is_found_by_digest() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("schema.sql")).unwrap();
-        let sql =
-            format!("EXPLAIN QUERY PLAN WITH RECURSIVE held (id) AS (SELECT ?2 {BELOW_HELD}) SELECT id FROM held WHERE ?1 = ?1");
-        let mut plan = connection.prepare(&sql).unwrap();
-        let steps: Vec<String> = plan.query_map((1, 1), |row| row.get(3)).unwrap().map(Result::unwrap).collect();
-        let lookups: Vec<_> = steps.iter().filter(|step| step.starts_with("SEARCH m ")).collect();
-        assert_eq!(lookups.len(), 3, "{steps:#?}");
-        for step in lookups {
-            assert!(
-                ["sha256=?", "sha512=?", "subject=?"]
-                    .iter()
-                    .any(|column| step.contains(&format!("repository_id=? AND {column}"))),
-                "{step}"
+        let steps = |name: &str, recursion: &str| -> Vec<String> {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN WITH RECURSIVE {name} (id) AS (SELECT ?2 {recursion}) SELECT id FROM {name} WHERE ?1 = ?1"
             );
+            let mut plan = connection.prepare(&sql).unwrap();
+            plan.query_map((1, 1), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
+        };
+        let (below, above) = (steps("held", BELOW_HELD), steps("above", ABOVE));
+        let by_digest = |table: &str, steps: &[String]| {
+            let lookups: Vec<_> = steps.iter().filter(|step| step.starts_with(&format!("SEARCH {table} "))).cloned().collect();
+            for step in &lookups {
+                let columns = ["sha256=?", "sha512=?", "subject=?", "digest=?"];
+                assert!(columns.iter().any(|column| step.contains(&format!("repository_id=? AND {column}"))), "{step}");
+            }
+            lookups.len()
+        };
+        assert_eq!(by_digest("m", &below), 3, "{below:#?}");
+        assert_eq!((by_digest("r", &above), by_digest("s", &above)), (2, 2), "{above:#?}");
+    }
+
+    /// A mark that was found before a tag held the manifest, and noted after, made the collector delete the child of a tagged index.
+    #[test]
+    fn what_was_tagged_between_the_look_and_the_note_stays() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let repository: RepositoryName = "a".parse().unwrap();
+        let put = |text: &str, tags: &[&str]| {
+            let new = NewManifest {
+                repository: repository.clone(),
+                bytes: text.to_owned().into(),
+                manifest: std::sync::Arc::new(Manifest::parse(text.as_bytes(), "").unwrap()),
+                sha256: Digest::sha256(text.as_bytes()),
+                sha512: Digest::of(Algorithm::Sha512, text.as_bytes()),
+                tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+                conditions: Vec::new(),
+                sparse: false,
+                actor: "".into(),
+            };
+            assert_eq!(manifests::put(&connection, &new).unwrap(), PutOutcome::Stored);
+            new.sha256
+        };
+        let child = format!(r#"{{"mediaType":"{}","manifests":[]}}"#, media_type::OCI_INDEX);
+        let digest = put(&child, &["x"]);
+        let entry = format!(r#"{{"mediaType":"{}","digest":"{digest}","size":{}}}"#, media_type::OCI_INDEX, child.len());
+        let parent = format!(r#"{{"mediaType":"{}","manifests":[{entry}]}}"#, media_type::OCI_INDEX);
+        put(&parent, &["y"]);
+        // The child never lost a tag while nothing else held it, so it has no mark of its own.
+        for tag in ["x", "y"] {
+            manifests::delete(&connection, &repository, &Reference::Tag(tag.parse().unwrap()), "").unwrap();
         }
+        connection.execute("UPDATE manifests SET unheld_since = NULL WHERE sha256 = ?1", [digest.hash()]).unwrap();
+        let marks = mark(&connection, &repository).unwrap();
+        assert_eq!(marks.unheld.len(), 2);
+        put(&parent, &["z"]);
+        save_marks(&connection, &marks.changed).unwrap();
+        assert_eq!(delete_manifests(&connection, &repository, &marks.unheld).unwrap(), 0);
     }
 }

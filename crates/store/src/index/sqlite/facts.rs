@@ -16,22 +16,43 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
         blobs: count("SELECT count(*) FROM blobs")?,
         blob_bytes: count("SELECT coalesce(sum(size), 0) FROM blobs")?,
         uploads: count("SELECT count(*) FROM uploads")?,
+        held_bytes: count("SELECT coalesce(sum(held_bytes), 0) FROM repositories")?,
     })
 }
 
-pub(super) fn beat(connection: &Connection) -> rusqlite::Result<()> {
+/// A point in time that is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fact {
+    /// The server was alive.
+    Alive,
+    /// A collection ended.
+    Collected,
+}
+
+impl Fact {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive_at",
+            Self::Collected => "collected_at",
+        }
+    }
+}
+
+/// Remembers that it is so now.
+pub(super) fn note(connection: &Connection, fact: Fact) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO facts (name, value) VALUES ('alive_at', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )?
-        .execute([Timestamp::now().0])
+        .execute((fact.name(), Timestamp::now().0))
         .map(drop)
 }
 
-pub(super) fn last_beat(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+/// When it was so last.
+pub(super) fn last(connection: &Connection, fact: Fact) -> rusqlite::Result<Option<Timestamp>> {
     connection
-        .prepare_cached("SELECT value FROM facts WHERE name = 'alive_at'")?
-        .query_row([], |row| Ok(Timestamp(row.get(0)?)))
+        .prepare_cached("SELECT value FROM facts WHERE name = ?1")?
+        .query_row([fact.name()], |row| Ok(Timestamp(row.get(0)?)))
         .optional()
 }
 

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{Location, Result, StoreError, Timestamp, UploadId};
 
+use facts::Fact;
 use readers::Readers;
 use writer::{Kind, Writer};
 
@@ -33,6 +34,9 @@ use writer::{Kind, Writer};
 const APPLICATION_ID: i32 = 0x5768_7266;
 /// Version of the schema, in `user_version`.
 const SCHEMA_VERSION: i32 = 1;
+
+/// Marks of the collector noted in one transaction.
+const MARKS: usize = 512;
 
 /// How long another connection's lock is waited for. Only checkpoints and the opening of the index take one that matters.
 const BUSY: Duration = Duration::from_secs(10);
@@ -53,6 +57,12 @@ impl Sqlite {
         Ok(Self { writer: Writer::start(connection, root)?, readers: Arc::new(Readers::new(path)) })
     }
 
+    /// Whether there is any blob. To be asked before anything else runs: it blocks.
+    pub fn knows_blobs(&self) -> Result<bool> {
+        let known = |connection: &Connection| connection.prepare_cached("SELECT 1 FROM blobs")?.exists([]);
+        self.readers.with("looking for blobs", known)
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -71,17 +81,23 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 
 fn prepare(connection: &Connection) -> Result<()> {
     let refuse = |what: String| StoreError::Backend { context: "opening the index", source: what.into() };
-    let set_up = || -> rusqlite::Result<(i32, i32)> {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    let set_up = || -> rusqlite::Result<(String, i32, i32, bool)> {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         // The commit decides about each sync (`Writer`); checkpoints are made beside it, never inside a commit.
         connection.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000; PRAGMA wal_autocheckpoint = 0;",
         )?;
         let number = |name| connection.query_row(name, [], |row| row.get(0));
-        Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?))
+        let is_empty = !connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?;
+        Ok((mode, number("PRAGMA application_id")?, number("PRAGMA user_version")?, is_empty))
     };
-    match set_up().map_err(failed("opening the index"))? {
-        (0, 0) => {
+    let (mode, application, version, is_empty) = set_up().map_err(failed("opening the index"))?;
+    // Everything that is said of durability here is said of the write-ahead log.
+    if mode != "wal" {
+        return Err(refuse(format!("the file system does not allow a write-ahead log; SQLite offers {mode:?} instead")));
+    }
+    match (application, version) {
+        (0, 0) if is_empty => {
             let create = format!(
                 "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
                 include_str!("schema.sql")
@@ -170,6 +186,9 @@ impl Index for Sqlite {
     }
     async fn delete_upload(&self, id: UploadId) -> Result<bool> {
         self.writer.call(Kind::Freeing, "forgetting an upload", move |connection| uploads::delete(connection, id)).await
+    }
+    async fn open_uploads(&self) -> Result<u64> {
+        self.read("counting uploads", uploads::count).await
     }
     async fn idle_uploads(&self, before: Timestamp, limit: usize) -> Result<Vec<UploadRow>> {
         self.read("listing uploads", move |connection| uploads::idle(connection, before, limit)).await
@@ -285,8 +304,9 @@ impl Index for Sqlite {
     async fn unheld_manifests(&self, repository: &RepositoryName, dry_run: bool) -> Result<Vec<UnheldManifest>> {
         let name = repository.clone();
         let marks = self.read("looking for manifests to collect", move |connection| collection::mark(connection, &name)).await?;
-        if !dry_run && !marks.changed.is_empty() {
-            let changed = marks.changed;
+        // In pieces, so that pushes do not wait for all of a large repository; each mark stands for itself.
+        for changed in marks.changed.chunks(MARKS).take_while(|_| !dry_run) {
+            let changed = changed.to_vec();
             self.writer
                 .call(Kind::Freeing, "marking manifests to collect", move |connection| {
                     collection::save_marks(connection, &changed)
@@ -322,19 +342,28 @@ impl Index for Sqlite {
             .call(Kind::Freeing, "collecting blobs", move |connection| collection::unlink_blobs(connection, &repository, &blobs))
             .await
     }
-    async fn collected(&self, repository: &RepositoryName, started: Timestamp, again: Option<Timestamp>) -> Result<()> {
+    async fn collected(
+        &self,
+        repository: &RepositoryName,
+        started: Timestamp,
+        again: Option<Timestamp>,
+        held_bytes: u64,
+    ) -> Result<()> {
         let repository = repository.clone();
         self.writer
-            .call(Kind::Lazy, "finishing a collection", move |connection| {
-                collection::finish(connection, &repository, started, again)
+            .call(Kind::Tidying, "finishing a collection", move |connection| {
+                collection::finish(connection, &repository, started, again, held_bytes)
             })
             .await
     }
-    async fn doomed(&self, limit: usize) -> Result<Vec<(Location, u64)>> {
-        self.read("looking for bytes to delete", move |connection| collection::doomed(connection, limit)).await
+    async fn doomed(&self, after: Option<&Location>, limit: usize) -> Result<Vec<(Location, u64)>> {
+        let after = after.cloned();
+        self.read("looking for bytes to delete", move |connection| collection::doomed(connection, after.as_ref(), limit)).await
     }
     async fn buried(&self, locations: Vec<Location>) -> Result<()> {
-        self.writer.call(Kind::Lazy, "noting deleted bytes", move |connection| collection::buried(connection, &locations)).await
+        self.writer
+            .call(Kind::Tidying, "noting deleted bytes", move |connection| collection::buried(connection, &locations))
+            .await
     }
     async fn unknown_locations(&self, locations: Vec<Location>) -> Result<Vec<Location>> {
         self.read("looking for stray files", move |connection| collection::unknown_locations(connection, locations)).await
@@ -353,10 +382,18 @@ impl Index for Sqlite {
     }
 
     async fn beat(&self) -> Result<()> {
-        self.writer.call(Kind::Durable, "noting that the server is alive", facts::beat).await
+        let work = |connection: &Connection| facts::note(connection, Fact::Alive);
+        self.writer.call(Kind::Durable, "noting that the server is alive", work).await
     }
     async fn last_beat(&self) -> Result<Option<Timestamp>> {
-        self.read("reading when the server was alive", facts::last_beat).await
+        self.read("reading when the server was alive", |connection| facts::last(connection, Fact::Alive)).await
+    }
+    async fn collection_ended(&self) -> Result<()> {
+        let work = |connection: &Connection| facts::note(connection, Fact::Collected);
+        self.writer.call(Kind::Tidying, "noting that a collection ended", work).await
+    }
+    async fn last_collection(&self) -> Result<Option<Timestamp>> {
+        self.read("reading when a collection ended", |connection| facts::last(connection, Fact::Collected)).await
     }
     async fn trim_changes(&self, keep: Duration) -> Result<()> {
         self.writer.call(Kind::Lazy, "trimming the change log", move |connection| facts::trim_changes(connection, keep)).await

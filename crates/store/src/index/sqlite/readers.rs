@@ -28,13 +28,16 @@ impl Readers {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let readers = self.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let connection = readers.take().map_err(failed(context))?.ok_or(StoreError::Stopped)?;
-            let result = connection.unchecked_transaction().and_then(|view| work(&view)).map_err(failed(context));
-            readers.put_back(connection);
-            result
-        });
+        let task = tokio::task::spawn_blocking(move || readers.with(context, work));
         task.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// As [`Readers::read`], on this thread.
+    pub(super) fn with<T>(&self, context: &'static str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let connection = self.take().map_err(failed(context))?.ok_or(StoreError::Stopped)?;
+        let result = connection.unchecked_transaction().and_then(|view| work(&view)).map_err(failed(context));
+        self.put_back(connection);
+        result
     }
 
     fn take(&self) -> rusqlite::Result<Option<Connection>> {

@@ -1,18 +1,20 @@
 -- One row a repository that anything was ever pushed to. `collect_after`: when the collector should look at it (ms); NULL: not before something changes.
+-- `held_bytes`: what waited in it for the end of a lease or the grace at its last look.
 CREATE TABLE repositories (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     manifests INTEGER NOT NULL DEFAULT 0,
     bytes INTEGER NOT NULL DEFAULT 0,
+    held_bytes INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     collect_after INTEGER
 ) STRICT;
 CREATE INDEX repositories_listed ON repositories (name) WHERE manifests > 0;
 CREATE INDEX repositories_collectable ON repositories (collect_after) WHERE collect_after IS NOT NULL;
 
--- Content, once. `location` is opaque here.
+-- Content, once. `location` is opaque here. An id is never used again: a verdict of the collector must not come to be about other content.
 CREATE TABLE blobs (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     sha256 BLOB NOT NULL UNIQUE,
     size INTEGER NOT NULL,
     location TEXT NOT NULL,
@@ -40,7 +42,7 @@ CREATE INDEX repository_blobs_by_blob ON repository_blobs (blob_id);
 
 -- `unheld_since`: since when no tag, held index or held subject keeps it (ms); NULL while something does, or nobody looked yet.
 CREATE TABLE manifests (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     repository_id INTEGER NOT NULL REFERENCES repositories (id),
     sha256 BLOB NOT NULL,
     sha512 BLOB NOT NULL,
@@ -105,7 +107,7 @@ CREATE TABLE changes (
     digest BLOB
 ) STRICT;
 
--- Single values: `alive_at`.
+-- Single values: `alive_at`, `collected_at` (ms).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL

@@ -71,6 +71,10 @@ pub(super) fn delete(connection: &Connection, id: UploadId) -> rusqlite::Result<
     Ok(connection.prepare_cached("DELETE FROM uploads WHERE id = ?1")?.execute([id.to_string()])? > 0)
 }
 
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.prepare_cached("SELECT count(*) FROM uploads")?.query_row([], |row| size(row, 0))
+}
+
 pub(super) fn idle(connection: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<Vec<UploadRow>> {
     let sql = format!("SELECT {COLUMNS} FROM uploads WHERE progressed_at < ?1 ORDER BY progressed_at LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;

@@ -33,6 +33,20 @@ pub(super) enum Kind {
     Freeing,
     /// Survives this process, but perhaps not a loss of power.
     Lazy,
+    /// As [`Kind::Lazy`]; goes on while the ballast is used up, for freeing depends on it.
+    Tidying,
+}
+
+impl Kind {
+    /// Answered after a sync.
+    fn is_synced(self) -> bool {
+        matches!(self, Self::Durable | Self::Freeing)
+    }
+
+    /// May use the room that is set aside for deletes.
+    fn frees(self) -> bool {
+        matches!(self, Self::Freeing | Self::Tidying)
+    }
 }
 
 trait Job: Send {
@@ -149,8 +163,8 @@ impl Loop {
             {
                 jobs.push(job);
             }
-            self.batch(jobs);
             self.ballast.restore_when_there_is_room();
+            self.batch(jobs);
             self.checkpoint();
         }
         if let Some(checkpointer) = self.checkpointer.take() {
@@ -159,12 +173,22 @@ impl Loop {
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if !self.ballast.there {
+            // What room there is belongs to deletes, until there is enough for everybody.
+            let (freeing, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.kind().frees());
+            others.into_iter().for_each(|job| job.answer(Some(StoreError::Full)));
+            jobs = freeing;
+            if jobs.is_empty() {
+                return;
+            }
+        }
         let mut outcome = self.transact(&mut jobs);
+        self.broken |= matches!(&outcome, Err(error) if !matches!(error, StoreError::Full));
         let is_full = matches!(outcome, Err(StoreError::Full)) || jobs.iter().any(|job| job.is_full());
         if is_full {
             // Deletes must work on a full disk: give them the ballast, without those that want more room. What was committed stands and is answered.
             let committed = outcome.is_ok();
-            let again = |job: &dyn Job| job.kind() == Kind::Freeing && (!committed || job.is_full());
+            let again = |job: &dyn Job| job.kind().frees() && (!committed || job.is_full());
             let (freeing, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| again(&**job));
             for job in others {
                 job.answer((!committed).then_some(StoreError::Full));
@@ -198,7 +222,7 @@ impl Loop {
         if self.broken {
             self.mend().map_err(failed("mending the index after an error of the disk"))?;
         }
-        let sync = jobs.iter().any(|job| job.kind() != Kind::Lazy);
+        let sync = jobs.iter().any(|job| job.kind().is_synced());
         let result = self.try_transact(jobs, sync);
         if result.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -253,7 +277,11 @@ impl Loop {
             // A long reader keeps the log from being begun anew; pushes do not wait for it.
             if self.forced.is_none_or(|forced| forced.elapsed() > Duration::from_secs(5)) {
                 let _ = self.connection.busy_timeout(Duration::from_millis(50));
-                let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+                    // The kernel tells of a failed sync once; what was to be synced here must not be believed to be.
+                    tracing::error!(%error, "cannot copy the index log back");
+                    self.broken = true;
+                }
                 let _ = self.connection.busy_timeout(super::BUSY);
                 self.forced = Some(Instant::now());
             }
@@ -285,12 +313,11 @@ impl Loop {
 struct Ballast {
     path: PathBuf,
     there: bool,
-    tried: Instant,
 }
 
 impl Ballast {
     fn new(path: PathBuf) -> Self {
-        let mut ballast = Self { path, there: false, tried: Instant::now() };
+        let mut ballast = Self { path, there: false };
         ballast.restore();
         ballast
     }
@@ -311,10 +338,9 @@ impl Ballast {
 
     /// Takes the room back once there is some again, for the next time the disk is full.
     fn restore_when_there_is_room(&mut self) {
-        if self.there || self.tried.elapsed() < Duration::from_millis(200) {
+        if self.there {
             return;
         }
-        self.tried = Instant::now();
         let free =
             self.path.parent().and_then(|root| rustix::fs::statvfs(root).ok()).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
         if free >= 2 * BALLAST {
@@ -327,6 +353,6 @@ impl Ballast {
             tracing::warn!("the disk is full: using the space set aside for deletes");
         }
         let _ = std::fs::remove_file(&self.path);
-        (self.there, self.tried) = (false, Instant::now());
+        self.there = false;
     }
 }
