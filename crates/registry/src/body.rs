@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 /// Bytes of a file that are handed to the socket at a time.
 const SEGMENT: u64 = 1 << 20;
-/// Ranges from this length on are mapped; below, a copy costs less than changing the address space.
-const MAPPED_FROM: u64 = 128 << 10;
+/// Ranges from this length on are sent from a mapped file; below, a copy costs less than asking whether the pages are there.
+pub(crate) const MAPPED_FROM: u64 = 128 << 10;
 
 /// The body of an answer.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(crate) struct Body {
 pub(crate) enum Part {
     /// Bytes in memory.
     Memory(Bytes),
-    /// Bytes of a file.
+    /// Few bytes of a file.
     File { file: Arc<File>, range: Range<u64> },
     /// Bytes of a mapped file.
     Mapped { map: Arc<Mapping>, range: Range<usize> },
@@ -74,12 +74,6 @@ impl Body {
         let Some(part) = self.parts.pop_front() else { return Ok(None) };
         match part {
             Part::Memory(bytes) => Ok(Some(bytes)),
-            Part::File { file, range } if range.end - range.start >= MAPPED_FROM => {
-                let map = Arc::new(Mapping::new(file, range)?);
-                let range = 0..map.length;
-                self.parts.push_front(Part::Mapped { map, range });
-                self.advance()
-            }
             Part::File { file, range } => {
                 if let Some(bytes) = read_cached(&file, &range)? {
                     return Ok(Some(bytes));
@@ -161,24 +155,21 @@ fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     Ok(buffer.into())
 }
 
-/// A mapped range of a file.
+/// A mapped file.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     map: memmap2::Mmap,
     file: Arc<File>,
-    /// Where in the file the mapping begins.
-    start: u64,
-    length: usize,
 }
 
 impl Mapping {
     #[expect(unsafe_code, reason = "mapping a file; see the module's documentation")]
-    fn new(file: Arc<File>, range: Range<u64>) -> io::Result<Self> {
-        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+    pub(crate) fn new(file: Arc<File>, size: u64) -> io::Result<Self> {
+        let length = usize::try_from(size).map_err(io::Error::other)?;
         // SAFETY: blobs are never written again once the index names them, so the bytes do not change under a reader of this program. Should somebody cut or
         // overwrite the file from outside all the same, the bytes are only ever handed to system calls by address, which fail instead of faulting.
-        let map = unsafe { memmap2::MmapOptions::new().offset(range.start).len(length).map(&*file)? };
-        Ok(Self { map, file, start: range.start, length })
+        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&*file)? };
+        Ok(Self { map, file })
     }
 
     /// Whether the page cache holds all of it.
@@ -201,7 +192,7 @@ impl Mapping {
         let mut offset = range.start;
         while offset < range.end {
             let length = buffer.len().min(range.end - offset);
-            self.file.read_exact_at(&mut buffer[..length], self.start + offset as u64)?;
+            self.file.read_exact_at(&mut buffer[..length], offset as u64)?;
             offset += length;
         }
         Ok(())
@@ -233,8 +224,12 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         let file = Arc::new(file);
+        let map = Arc::new(Mapping::new(file.clone(), content.len() as u64).unwrap());
         for range in [0..content.len(), 1..content.len() - 1, 4095..4097, 5000..2_000_000, 7..7 + (128 << 10)] {
-            let part = Part::File { file: file.clone(), range: range.start as u64..range.end as u64 };
+            let part = match range.len() as u64 {
+                MAPPED_FROM.. => Part::Mapped { map: map.clone(), range: range.clone() },
+                _ => Part::File { file: file.clone(), range: range.start as u64..range.end as u64 },
+            };
             let body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
             assert_eq!(body.length(), range.len() as u64 + 2);
             let bytes = body.collect().await.unwrap().to_bytes();

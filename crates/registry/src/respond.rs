@@ -21,14 +21,24 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// An answer without a body.
-pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+/// What every answer's headers begin with, and room for the rest.
+pub(crate) fn common() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(10);
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    headers
+}
+
+/// An answer without a body, with these headers.
+pub(crate) fn with(status: StatusCode, headers: HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.reserve(10);
-    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    *response.headers_mut() = headers;
     response
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    with(status, common())
 }
 
 /// An answer with a JSON body.

@@ -15,6 +15,7 @@ mod collect;
 pub mod conformance;
 mod error;
 mod index;
+mod kept;
 mod leases;
 pub mod lock;
 mod maintain;
@@ -30,7 +31,8 @@ pub use index::{
     BlobDeletion, BlobRecord, Change, Condition, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome,
     Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
 };
+pub use kept::Kept;
 pub use scrub::Scrubbed;
-pub use store::{Blob, Options, Store};
+pub use store::{Blob, Manifest, Options, Store};
 pub use time::Timestamp;
 pub use uploads::{FinishError, NotAnUploadId, Upload, UploadId};

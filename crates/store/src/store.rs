@@ -17,7 +17,7 @@ use crate::index::{
 };
 use crate::leases::Leases;
 use crate::uploads::{FinishError, Upload, UploadId, Uploads};
-use crate::{BlobStore, Content, Files, Result, StoreError, Timestamp};
+use crate::{BlobStore, Content, Files, Kept, Result, StoreError, Timestamp};
 
 /// Blobs up to this size are answered from memory; above it a file costs less than the copy.
 const SMALL: u64 = 32 << 10;
@@ -81,6 +81,17 @@ pub struct Blob {
     pub record: Arc<BlobRecord>,
     /// Its bytes.
     pub content: Content,
+    /// What its reader makes of it.
+    pub kept: Arc<Kept>,
+}
+
+/// A manifest, found.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The manifest as it was pushed, under the digest it was asked for by.
+    pub record: Arc<ManifestRecord>,
+    /// What its reader makes of it.
+    pub kept: Arc<Kept>,
 }
 
 /// See the crate's documentation for what a store promises.
@@ -167,27 +178,24 @@ impl Store {
     }
 
     /// As [`Store::manifest`], for a caller that may push: what it is told exists stays for a lease's time.
-    pub async fn leased_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Option<Arc<ManifestRecord>>> {
+    pub async fn leased_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Manifest>> {
         // A tag may move in between; then the lease is on what it pointed at, and is taken once more.
         let mut leased = None;
         loop {
             let Some(manifest) = self.manifest(repository, reference).await? else { return Ok(None) };
-            if leased == Some(manifest.digest) {
+            let digest = manifest.record.digest;
+            if leased == Some(digest) {
                 return Ok(Some(manifest));
             }
-            let _ = self.leases.take(repository, &manifest.digest).await;
-            leased = Some(manifest.digest);
+            let _ = self.leases.take(repository, &digest).await;
+            leased = Some(digest);
         }
     }
 
     /// The blob, opened and of the right length, if the repository holds it.
     pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Blob>> {
         let seen = match blob_key(repository, digest, |key| self.hot.get(key)) {
-            Ok(Answer::Blob { record, content }) if is_whole(&content, record.size) => return Ok(Some(Blob { record, content })),
+            Ok(Answer::Blob(blob)) if is_whole(&blob.content, blob.record.size) => return Ok(Some(blob)),
             Ok(_) => None,
             Err(seen) => Some(seen),
         };
@@ -195,10 +203,9 @@ impl Store {
         for _ in 0..3 {
             let Some(record) = self.index.blob(repository, digest).await? else { return Ok(None) };
             if let Some(content) = self.open_blob(&record).await? {
-                let blob = Blob { record: Arc::new(record), content };
+                let blob = Blob { record: Arc::new(record), content, kept: Arc::default() };
                 if let Some(seen) = seen {
-                    let answer = Answer::Blob { record: blob.record.clone(), content: blob.content.clone() };
-                    blob_key(repository, digest, |key| self.hot.keep(key, answer, seen));
+                    blob_key(repository, digest, |key| self.hot.keep(key, Answer::Blob(blob.clone()), seen));
                 }
                 return Ok(Some(blob));
             }
@@ -287,13 +294,14 @@ impl Store {
     }
 
     /// The manifest under a tag or digest.
-    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Arc<ManifestRecord>>> {
+    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Manifest>> {
         let seen = match manifest_key(repository, reference, |key| self.hot.get(key)) {
             Ok(Answer::Manifest(manifest)) => return Ok(Some(manifest)),
-            Ok(Answer::Blob { .. }) => return Ok(None),
+            Ok(Answer::Blob(_)) => return Ok(None),
             Err(seen) => seen,
         };
-        let Some(manifest) = self.index.manifest(repository, reference).await?.map(Arc::new) else { return Ok(None) };
+        let Some(record) = self.index.manifest(repository, reference).await? else { return Ok(None) };
+        let manifest = Manifest { record: Arc::new(record), kept: Arc::default() };
         manifest_key(repository, reference, |key| self.hot.keep(key, Answer::Manifest(manifest.clone()), seen));
         Ok(Some(manifest))
     }

@@ -1,13 +1,14 @@
 //! Blobs: pull, in whole or in parts, and delete.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use wharf_oci::{Digest, RepositoryName};
-use wharf_store::{BlobDeletion, Content};
+use wharf_store::{Blob, BlobDeletion, Content, StoreError};
 
 use super::{Answer, Context};
-use crate::body::{Body, Part};
+use crate::body::{Body, MAPPED_FROM, Mapping, Part};
 use crate::conditional::{self, Verdict};
 use crate::error::ApiError;
 use crate::range::{Selection, select};
@@ -37,9 +38,10 @@ pub(super) async fn read(
         Verdict::NotModified => StatusCode::NOT_MODIFIED,
         Verdict::Failed => return Err(ApiError::Precondition(Some(*digest))),
     };
-    let mut response = respond::empty(status);
-    name(response.headers_mut(), digest);
+    let derived = blob.kept.get_or_make(|| Derived::new(digest));
+    let mut response = respond::with(status, derived.head.clone());
     if status == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_TYPE);
         return Ok(response);
     }
     let selection = match headers.get(header::RANGE) {
@@ -50,46 +52,65 @@ pub(super) async fn read(
         _ => Selection::Whole,
     };
     match selection {
-        Selection::Whole => {
-            response.headers_mut().insert(header::CONTENT_TYPE, BINARY);
-            if head {
-                response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
-            } else {
-                *response.body_mut() = Body::new([part(&blob.content, &(0..size))]);
-            }
+        Selection::Whole if head => {
+            response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
         }
-        Selection::Parts(ranges) => partial(&mut response, &blob.content, &ranges, size),
+        Selection::Whole => *response.body_mut() = Body::new([derived.part(&blob.content, &(0..size))?]),
+        Selection::Parts(ranges) => partial(&mut response, &blob, derived, &ranges)?,
         Selection::Unsatisfiable => return Err(ApiError::Range(size)),
         Selection::TooMany => return Err(ApiError::TooManyRanges(context.limits.ranges)),
     }
     Ok(response)
 }
 
-fn name(headers: &mut HeaderMap, digest: &Digest) {
-    respond::name_content(headers, digest);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CACHE_CONTROL, FOR_EVER);
+/// What is made of a blob once and kept with it.
+struct Derived {
+    /// The headers of every answer about it.
+    head: HeaderMap,
+    /// Its file, mapped when the first large part of it was asked for. Who asks again finds the pages where they were.
+    mapping: OnceLock<Arc<Mapping>>,
 }
 
-fn part(content: &Content, range: &Range<u64>) -> Part {
-    match content {
-        Content::File { file, .. } => Part::File { file: file.clone(), range: range.clone() },
-        Content::Memory(bytes) => {
-            let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            Part::Memory(bytes.slice(at(range.start)..at(range.end)))
+impl Derived {
+    fn new(digest: &Digest) -> Self {
+        let mut head = respond::common();
+        respond::name_content(&mut head, digest);
+        head.insert(header::CONTENT_TYPE, BINARY);
+        head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        head.insert(header::CACHE_CONTROL, FOR_EVER);
+        Self { head, mapping: OnceLock::new() }
+    }
+
+    fn part(&self, content: &Content, range: &Range<u64>) -> Result<Part, ApiError> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        match content {
+            Content::Memory(bytes) => {
+                Ok(Part::Memory(bytes.slice(at(range.start).min(bytes.len())..at(range.end).min(bytes.len()))))
+            }
+            Content::File { file, size } if range.end - range.start >= MAPPED_FROM => {
+                let map = match self.mapping.get() {
+                    Some(map) => map,
+                    None => {
+                        let map = Mapping::new(file.clone(), *size).map_err(|error| StoreError::io("mapping a blob", error))?;
+                        self.mapping.get_or_init(|| Arc::new(map))
+                    }
+                };
+                Ok(Part::Mapped { map: map.clone(), range: at(range.start)..at(range.end) })
+            }
+            Content::File { file, .. } => Ok(Part::File { file: file.clone(), range: range.clone() }),
         }
     }
 }
 
 /// 206 with one range as it is, or several as `multipart/byteranges` (RFC 9110, section 14.6).
-fn partial(response: &mut Response<Body>, content: &Content, ranges: &[Range<u64>], size: u64) {
+fn partial(response: &mut Response<Body>, blob: &Blob, derived: &Derived, ranges: &[Range<u64>]) -> Result<(), ApiError> {
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let (content, size) = (&blob.content, blob.record.size);
     let body = match ranges {
         [range] => {
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, BINARY);
-            headers.insert(header::CONTENT_RANGE, respond::value(format!("bytes {}-{}/{size}", range.start, range.end - 1)));
-            Body::new([part(content, range)])
+            let value = respond::value(format!("bytes {}-{}/{size}", range.start, range.end - 1));
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+            Body::new([derived.part(content, range)?])
         }
         ranges => {
             let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
@@ -102,15 +123,16 @@ fn partial(response: &mut Response<Body>, content: &Content, ranges: &[Range<u64
                     range.end - 1
                 );
                 parts.push(Part::Memory(heading.into()));
-                parts.push(part(content, range));
+                parts.push(derived.part(content, range)?);
             }
             parts.push(Part::Memory(format!("\r\n--{boundary}--\r\n").into()));
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, respond::value(format!("multipart/byteranges; boundary={boundary}")));
+            let kind = respond::value(format!("multipart/byteranges; boundary={boundary}"));
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
             Body::new(parts)
         }
     };
     *response.body_mut() = body;
+    Ok(())
 }
 
 pub(super) async fn delete(context: &Context, repository: &RepositoryName, digest: &Digest) -> Answer {

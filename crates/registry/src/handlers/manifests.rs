@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
 use wharf_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
 use wharf_store::{ManifestDeletion, NewManifest, PutOutcome};
@@ -30,33 +29,32 @@ pub(super) async fn read(
     let Some(manifest) = manifest else {
         return Err(unknown(context, repository, reference).await?);
     };
-    let status = match conditional::of_read(headers, &manifest.digest) {
+    let record = &manifest.record;
+    let status = match conditional::of_read(headers, &record.digest) {
         Verdict::Send => StatusCode::OK,
         Verdict::NotModified => StatusCode::NOT_MODIFIED,
-        Verdict::Failed => return Err(ApiError::Precondition(Some(manifest.digest))),
+        Verdict::Failed => return Err(ApiError::Precondition(Some(record.digest))),
     };
-    let mut response = respond::empty(status);
+    let Head(common) = manifest.kept.get_or_make(|| {
+        let mut headers = respond::common();
+        respond::name_content(&mut headers, &record.digest);
+        headers.insert(header::CONTENT_TYPE, respond::value(record.media_type.clone()));
+        Head(headers)
+    });
+    let mut response = respond::with(status, common.clone());
     let headers = response.headers_mut();
-    respond::name_content(headers, &manifest.digest);
-    if status == StatusCode::OK {
-        headers.insert(header::CONTENT_TYPE, respond::value(Bytes::from_owner(MediaType(manifest.clone()))));
-        if head {
-            headers.insert(header::CONTENT_LENGTH, manifest.bytes.len().into());
-        } else {
-            *response.body_mut() = Body::full(manifest.bytes.clone());
-        }
+    if status == StatusCode::NOT_MODIFIED {
+        headers.remove(header::CONTENT_TYPE);
+    } else if head {
+        headers.insert(header::CONTENT_LENGTH, record.bytes.len().into());
+    } else {
+        *response.body_mut() = Body::full(record.bytes.clone());
     }
     Ok(response)
 }
 
-/// The media type of a record, shared instead of copied.
-struct MediaType(Arc<wharf_store::ManifestRecord>);
-
-impl AsRef<[u8]> for MediaType {
-    fn as_ref(&self) -> &[u8] {
-        self.0.media_type.as_bytes()
-    }
-}
+/// The headers of every answer about one manifest.
+struct Head(HeaderMap);
 
 async fn unknown(context: &Context, repository: &RepositoryName, reference: &Reference) -> Result<ApiError, ApiError> {
     Ok(if context.store.repository_exists(repository).await? {
