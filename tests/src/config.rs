@@ -31,6 +31,19 @@ impl Config {
         self
     }
 
+    /// This configuration with a file for every blob, however small: for tests that look at files.
+    #[must_use]
+    pub fn with_files(self) -> Self {
+        self.set("wharf.storage.inline", 0)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let (last, path) = key.rsplit_once('.').map_or((key, ""), |(path, last)| (last, path));
+        let node = path.split('.').filter(|name| !name.is_empty()).try_fold(&self.root, |node, name| node.get(name)?.as_object());
+        node?.get(last)
+    }
+
     /// This configuration without `key` and all below it.
     #[must_use]
     pub fn unset(mut self, key: &str) -> Self {

@@ -17,6 +17,7 @@ fn server(lease: &str, grace: &str) -> Server {
 
 fn config(lease: &str, grace: &str) -> Config {
     Config::default()
+        .with_files()
         .set("wharf.collection.interval", "never")
         .set("wharf.collection.lease", lease)
         .set("wharf.collection.grace", grace)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wharf_tests::{Config, OCI_MANIFEST, Program, Repo, Server, eventually, random, sha256};
 
 fn server() -> Server {
-    Server::launch(Program::Wharf, Config::default().set("wharf.scrub.interval", "never"))
+    Server::launch(Program::Wharf, Config::default().with_files().set("wharf.scrub.interval", "never"))
 }
 
 /// The file of a blob, by its content.

@@ -91,6 +91,7 @@ fn run(command: &mut Command) -> bool {
 
 fn config() -> Config {
     Config::default()
+        .with_files()
         .set("wharf.storage.min_free", 0)
         .set("wharf.collection.interval", "never")
         .set("wharf.collection.lease", "200ms")

@@ -11,6 +11,7 @@ use wharf_tests::{Config, Image, Program, Server, eventually};
 /// A server that collects on demand only.
 fn server(lease: &str) -> Server {
     let config = Config::default()
+        .with_files()
         .set("wharf.collection.interval", "never")
         .set("wharf.collection.lease", lease)
         .set("wharf.collection.grace", "1h");

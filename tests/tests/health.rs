@@ -97,7 +97,7 @@ fn requests_are_counted() {
     let total = |part: &str| -> f64 {
         samples(debug).iter().filter(|(name, _)| name.contains(part) && !name.contains("_bucket")).map(|(_, value)| value).sum()
     };
-    let (requests, bytes) = (total("requests_total"), total("bytes"));
+    let (requests, bytes) = (total("requests_total"), total("sent_bytes"));
     let repo = server.repo("app");
     let blob = wharf_tests::random(1_000_000);
     let digest = repo.push_blob(&blob);
@@ -105,5 +105,5 @@ fn requests_are_counted() {
         repo.blob(&digest).expect(200);
     }
     assert!(total("requests_total") >= requests + 7.0, "two requests of the push and five pulls");
-    assert!(total("bytes") >= bytes + 5_000_000.0, "five megabytes sent");
+    assert!(total("sent_bytes") >= bytes + 5_000_000.0, "five megabytes sent");
 }

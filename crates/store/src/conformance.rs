@@ -36,6 +36,7 @@ pub async fn index<F: Future<Output = Arc<dyn Index>>>(index: Arc<dyn Index>, re
     content::a_blob_belongs_to_the_repositories_it_was_linked_into(&*index).await;
     content::the_same_content_is_kept_once(&*index).await;
     content::a_damaged_blob_is_refused_until_it_is_pushed_again(&*index).await;
+    content::few_bytes_may_be_kept_in_the_index(&*index).await;
     content::a_mount_needs_a_holder(&*index).await;
     content::a_named_blob_is_not_deleted(&*index).await;
     manifests::a_push_is_seen_whole(&*index).await;

@@ -28,8 +28,8 @@ pub use blobs::{BlobStore, Content, Feed, Files, Location, Staging};
 pub use collect::{CollectOptions, Collected, Held, Progress};
 pub use error::{Result, StoreError};
 pub use index::{
-    BlobDeletion, BlobRecord, Change, Condition, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome,
-    Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
+    BlobDeletion, BlobRecord, Change, Condition, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, Place,
+    PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
 };
 pub use kept::Kept;
 pub use scrub::Scrubbed;

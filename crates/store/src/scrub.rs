@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wharf_oci::{Algorithm, Hasher};
+use wharf_oci::{Algorithm, Digest, Hasher};
 
-use crate::index::BlobRecord;
+use crate::index::{BlobRecord, Place};
 use crate::{Content, Result, Store, Timestamp};
 
 /// Blobs verified in one turn.
@@ -37,7 +37,7 @@ impl Store {
                     scrubbed.sound += 1;
                 }
                 // It may have been collected while it was read.
-                Ok(false) if self.index.unknown_locations(vec![record.location.clone()]).await?.is_empty() => {
+                Ok(false) if self.is_known(&record).await? => {
                     self.damage(&record, "found by reading it again").await;
                     scrubbed.damaged += 1;
                 }
@@ -49,8 +49,20 @@ impl Store {
         Ok(scrubbed)
     }
 
+    /// Whether the blob is still where it was found.
+    async fn is_known(&self, record: &BlobRecord) -> Result<bool> {
+        match record.place.location() {
+            Some(location) => Ok(self.index.unknown_locations(vec![location.clone()]).await?.is_empty()),
+            None => Ok(true),
+        }
+    }
+
     async fn is_sound(&self, record: &BlobRecord) -> Result<bool> {
-        let Some(content) = self.blobs.open(&record.location, record.size).await? else { return Ok(false) };
+        let location = match &record.place {
+            Place::Index(bytes) => return Ok(Digest::sha256(bytes) == record.sha256),
+            Place::Store(location) => location,
+        };
+        let Some(content) = self.blobs.open(location, record.size).await? else { return Ok(false) };
         let hashed = match content {
             Content::Memory(bytes) => {
                 let mut hasher = Hasher::new(Algorithm::Sha256);

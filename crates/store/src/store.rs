@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
@@ -12,8 +13,8 @@ use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
 use crate::cache::{Answer, Hot, blob_key, manifest_key};
 use crate::collect::Collected;
 use crate::index::{
-    BlobDeletion, BlobRecord, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome, Referrer, Sqlite,
-    Totals,
+    BlobDeletion, BlobRecord, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, Place, PutOutcome, Referrer,
+    Sqlite, Totals,
 };
 use crate::leases::Leases;
 use crate::uploads::{FinishError, Upload, UploadId, Uploads};
@@ -37,6 +38,8 @@ pub struct Options {
     pub uploads: usize,
     /// How long an upload session lives without progress; `None` for ever.
     pub upload_expiry: Option<Duration>,
+    /// Bytes up to which a blob is kept in the index; 0 for none. Each costs as much as a manifest there, and spares an object and its syncs.
+    pub inline: usize,
     /// Bytes of disk that uploads leave free, so that deletes and other programs find room.
     pub min_free: u64,
     /// Bytes of memory for answers that are asked for often.
@@ -58,6 +61,7 @@ impl Default for Options {
             collect_every: Some(HOUR),
             uploads: 10_000,
             upload_expiry: Some(24 * HOUR),
+            inline: 4 << 10,
             min_free: 64 << 20,
             cache: 8 << 20,
             scrub_every: Some(30 * 24 * HOUR),
@@ -218,7 +222,11 @@ impl Store {
 
     /// The content, in memory when it is small; `None` when its file is gone or has another length.
     async fn open_blob(&self, record: &BlobRecord) -> Result<Option<Content>> {
-        let Some(content) = self.blobs.open(&record.location, record.size).await? else { return Ok(None) };
+        let location = match &record.place {
+            Place::Index(bytes) => return self.memory(record, bytes.clone()).await,
+            Place::Store(location) => location,
+        };
+        let Some(content) = self.blobs.open(location, record.size).await? else { return Ok(None) };
         let Content::File { file, size } = &content else { return Ok(Some(content)) };
         if *size > SMALL {
             return Ok(Some(content));
@@ -227,18 +235,36 @@ impl Store {
         let read =
             tokio::task::spawn_blocking(move || std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0).map(|()| bytes));
         let bytes = read.await.map_err(|_| StoreError::Stopped)?.map_err(|error| StoreError::io("reading a blob", error))?;
+        self.memory(record, bytes.into()).await
+    }
+
+    /// Bytes that were read, if they are the blob's. Few enough that looking costs nothing.
+    async fn memory(&self, record: &BlobRecord, bytes: Bytes) -> Result<Option<Content>> {
         if Digest::sha256(&bytes) != record.sha256 {
             return Err(self.damage(record, "its bytes have another digest").await);
         }
-        Ok(Some(Content::Memory(bytes.into())))
+        Ok(Some(Content::Memory(bytes)))
+    }
+
+    /// Whether a blob's bytes are there, as many as there should be.
+    async fn is_there(&self, record: &BlobRecord) -> Result<bool> {
+        match &record.place {
+            Place::Index(_) => Ok(true),
+            Place::Store(location) => Ok(self.blobs.open(location, record.size).await?.is_some()),
+        }
     }
 
     /// Puts a damaged blob aside and says so.
     pub(crate) async fn damage(&self, record: &BlobRecord, what: &str) -> StoreError {
-        tracing::error!(digest = %record.sha256, location = record.location.0, what, "a blob is damaged: it is put aside and refused; push it again to heal it");
+        let location = record.place.location();
+        let at = location.map_or("in the index", |location| &location.0);
+        tracing::error!(digest = %record.sha256, location = at, what, "a blob is damaged: it is put aside and refused; push it again to heal it");
         let aside = async {
             self.index.damaged(record).await?;
-            self.blobs.quarantine(&record.location).await
+            match location {
+                Some(location) => self.blobs.quarantine(location).await,
+                None => Ok(()),
+            }
         };
         if let Err(error) = aside.await {
             tracing::error!(%error, "cannot put a damaged blob aside");
@@ -262,13 +288,11 @@ impl Store {
             return Ok(None);
         };
         // A mount promises what an upload would: look before saying yes.
-        match self.blobs.open(&record.location, record.size).await? {
-            Some(_) => Ok(Some(Arc::new(record))),
-            None => {
-                self.damage(&record, "its file is gone or has another length").await;
-                Ok(None)
-            }
+        if self.is_there(&record).await? {
+            return Ok(Some(Arc::new(record)));
         }
+        self.damage(&record, "its file is gone or has another length").await;
+        Ok(None)
     }
 
     /// Removes a blob from a repository.
@@ -424,7 +448,7 @@ impl Store {
             sha256: verified.sha256,
             alias: (digest.algorithm() != Algorithm::Sha256).then_some(*digest),
             size: verified.size,
-            location: verified.location,
+            place: verified.place,
             upload: verified.upload,
             actor: actor.clone(),
         };
@@ -434,20 +458,20 @@ impl Store {
         };
         // The index has taken the session over, whatever comes of the rest.
         let record = self.sound_record(record, &new).await;
-        let keep_bytes = record.as_ref().is_ok_and(|record| record.location == new.location);
+        let keep_file = record.as_ref().is_ok_and(|record| record.place == new.place && record.place.location().is_some());
         self.forget_blob(repository, &[*digest, verified.sha256]);
-        upload.close(keep_bytes).await;
+        upload.close(keep_file).await;
         Ok(record.map(Arc::new)?)
     }
 
     /// Looks whether the older copy of content that was pushed again is what it should be. If not, what has just been verified takes its place.
     async fn sound_record(&self, record: BlobRecord, new: &NewBlob) -> Result<BlobRecord> {
-        if record.location == new.location || self.blobs.open(&record.location, record.size).await?.is_some() {
+        if record.place == new.place || self.is_there(&record).await? {
             return Ok(record);
         }
         let damaged = self.damage(&record, "its file is gone or has another length").await;
         let healed = self.index.commit_blob(new.clone()).await?;
-        if healed.location == new.location { Ok(healed) } else { Err(damaged) }
+        if healed.place == new.place { Ok(healed) } else { Err(damaged) }
     }
 
     /// Ends an upload that there is no room for, so that its bytes do not keep the disk full until it expires.

@@ -26,6 +26,9 @@ const EMPTY: Duration = Duration::from_secs(3_600);
 /// How long such a session is safe where others need its place.
 const EMPTY_AT_THE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Bytes of the largest blob that may be kept in the index. More would be read over by everybody who looks for something else.
+const MOST_INLINE: usize = 32 << 10;
+
 /// Names an upload session: a random UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UploadId(uuid::Uuid);
@@ -63,6 +66,8 @@ pub(crate) struct Uploads {
     loading: tokio::sync::Mutex<()>,
     open: AtomicUsize,
     limit: usize,
+    /// Bytes up to which a blob is kept in the index.
+    inline: usize,
     started: Timestamp,
     /// How long a lease lasts.
     lease: Duration,
@@ -95,6 +100,7 @@ impl Uploads {
             loading: tokio::sync::Mutex::default(),
             open: AtomicUsize::new(open),
             limit: options.uploads,
+            inline: options.inline.min(MOST_INLINE),
             started,
             lease: options.lease,
             activity: Mutex::default(),

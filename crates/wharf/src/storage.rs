@@ -60,6 +60,7 @@ fn options(config: &Config) -> Options {
         collect_every: config.collection.interval.filter(|_| !config.storage.read_only),
         uploads: number(config.limits.uploads),
         upload_expiry: config.upload_expire,
+        inline: usize::try_from(config.storage.inline.0).unwrap_or(usize::MAX),
         min_free: config.storage.min_free.0,
         cache: number(config.cache_size.0),
         scrub_every: config.scrub.interval,

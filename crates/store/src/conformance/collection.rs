@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wharf_oci::{Digest, Reference, media_type};
 
-use super::content::{actor, has, image, list, name, push, put, tag};
+use super::content::{actor, at, has, image, list, name, push, put, tag};
 use crate::index::UnheldManifest;
 use crate::{Index, Timestamp};
 
@@ -127,8 +127,8 @@ pub(super) async fn bytes_go_when_the_last_repository_lets_go(index: &dyn Index)
     assert_eq!(index.collect_blobs(&name("hold/bytes/other"), assumed.clone()).await.unwrap(), 0);
     delete(index, "hold/bytes/other", Reference::Digest(Digest::sha256(json.as_bytes()))).await;
     assert_eq!(index.collect_blobs(&name("hold/bytes/other"), assumed).await.unwrap(), 1);
-    assert_eq!(index.doomed(None, 10).await.unwrap(), [(shared.location.clone(), shared.size)]);
-    index.buried(vec![shared.location]).await.unwrap();
+    assert_eq!(index.doomed(None, 10).await.unwrap(), [(at(&shared), shared.size)]);
+    index.buried(vec![at(&shared)]).await.unwrap();
 }
 
 /// Places of deleted rows are used again by some engines: a verdict must not come to be about other content.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wharf_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag, media_type};
 
-use crate::{BlobDeletion, BlobRecord, Condition, Index, Location, NewBlob, NewManifest, PutOutcome};
+use crate::{BlobDeletion, BlobRecord, Condition, Index, Location, NewBlob, NewManifest, Place, PutOutcome, Timestamp};
 
 pub(super) fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
@@ -27,11 +27,16 @@ pub(super) async fn push(index: &dyn Index, repository: &str, content: &[u8]) ->
         sha256: Digest::sha256(content),
         alias: content.starts_with(b"512").then_some(sha512),
         size: content.len() as u64,
-        location: Location(uuid::Uuid::new_v4().to_string()),
+        place: Place::Store(Location(uuid::Uuid::new_v4().to_string())),
         upload: None,
         actor: actor(),
     };
     index.commit_blob(blob).await.unwrap()
+}
+
+/// Where an object is.
+pub(super) fn at(record: &BlobRecord) -> Location {
+    record.place.location().unwrap().clone()
 }
 
 /// A manifest of this text.
@@ -100,8 +105,8 @@ pub(super) async fn a_blob_belongs_to_the_repositories_it_was_linked_into(index:
     );
     assert_eq!(index.blob(&name("blob/here"), &record.sha256).await.unwrap(), None);
     assert_eq!(index.delete_blob(&name("blob/here"), &record.sha256, &actor()).await.unwrap(), BlobDeletion::Unknown);
-    assert!(index.doomed(None, 100).await.unwrap().contains(&(record.location.clone(), record.size)));
-    index.buried(vec![record.location]).await.unwrap();
+    assert!(index.doomed(None, 100).await.unwrap().contains(&(at(&record), record.size)));
+    index.buried(vec![at(&record)]).await.unwrap();
 }
 
 pub(super) async fn the_same_content_is_kept_once(index: &dyn Index) {
@@ -113,8 +118,8 @@ pub(super) async fn the_same_content_is_kept_once(index: &dyn Index) {
     assert!(index.doomed(None, 100).await.unwrap().is_empty(), "another repository holds it");
     assert!(index.blob(&name("same/b"), &first.sha256).await.unwrap().is_some());
     index.delete_blob(&name("same/b"), &first.sha256, &actor()).await.unwrap();
-    assert_eq!(index.doomed(None, 100).await.unwrap(), [(first.location.clone(), 4)]);
-    index.buried(vec![first.location]).await.unwrap();
+    assert_eq!(index.doomed(None, 100).await.unwrap(), [(at(&first), 4)]);
+    index.buried(vec![at(&first)]).await.unwrap();
     assert!(index.doomed(None, 100).await.unwrap().is_empty());
 }
 
@@ -126,13 +131,52 @@ pub(super) async fn a_damaged_blob_is_refused_until_it_is_pushed_again(index: &d
     let new = manifest("damaged", &image(&["damaged"], None), &["x"]);
     assert_eq!(index.put_manifest(new).await.unwrap(), PutOutcome::Missing(vec![bad.sha256]));
     let healed = push(index, "damaged", b"damaged").await;
-    assert_ne!(healed.location, bad.location);
+    assert_ne!(healed.place, bad.place);
     index.damaged(&bad).await.unwrap();
     assert_eq!(index.blob(&name("damaged"), &bad.sha256).await.unwrap(), Some(healed.clone()), "only the old place was bad");
     let unverified = index.unverified(crate::Timestamp(i64::MAX), 100).await.unwrap();
     assert_eq!(unverified, std::slice::from_ref(&healed));
     index.delete_blob(&name("damaged"), &healed.sha256, &actor()).await.unwrap();
-    index.buried(vec![healed.location]).await.unwrap();
+    index.buried(vec![at(&healed)]).await.unwrap();
+}
+
+pub(super) async fn few_bytes_may_be_kept_in_the_index(index: &dyn Index) {
+    let content = b"few";
+    let digest = Digest::sha256(content);
+    let new = |place| NewBlob {
+        repository: name("few"),
+        sha256: digest,
+        alias: None,
+        size: content.len() as u64,
+        place,
+        upload: None,
+        actor: actor(),
+    };
+    let inside = Place::Index(Bytes::from_static(content));
+    let blob = async || index.blob(&name("few"), &digest).await.unwrap().map(|record| record.place);
+    let record = index.commit_blob(new(inside.clone())).await.unwrap();
+    assert_eq!(record.place, inside);
+    assert_eq!(blob().await, Some(inside.clone()));
+    let object = Place::Store(Location(uuid::Uuid::new_v4().to_string()));
+    assert_eq!(index.commit_blob(new(object.clone())).await.unwrap().place, inside, "it is kept once");
+    assert_eq!(index.mount(&name("few/mounted"), &digest, None, &actor()).await.unwrap().unwrap().place, inside);
+    assert!(index.unverified(Timestamp(i64::MAX), 1_000).await.unwrap().contains(&record));
+    index.verified(&record).await.unwrap();
+
+    index.damaged(&record).await.unwrap();
+    assert_eq!(blob().await, None);
+    assert_eq!(index.commit_blob(new(object.clone())).await.unwrap().place, object, "what is pushed again takes its place");
+    let healed = index.blob(&name("few"), &digest).await.unwrap().unwrap();
+    assert_eq!(healed.place, object);
+    index.damaged(&healed).await.unwrap();
+    assert_eq!(index.commit_blob(new(inside.clone())).await.unwrap().place, inside);
+    assert_eq!(blob().await, Some(inside));
+    for repository in ["few", "few/mounted"] {
+        let deletion = index.delete_blob(&name(repository), &digest, &actor()).await.unwrap();
+        assert!(matches!(deletion, BlobDeletion::Deleted { .. }));
+    }
+    assert!(index.doomed(None, 100).await.unwrap().is_empty(), "there is no object to delete");
+    assert_eq!(blob().await, None);
 }
 
 pub(super) async fn a_mount_needs_a_holder(index: &dyn Index) {
@@ -150,7 +194,7 @@ pub(super) async fn a_mount_needs_a_holder(index: &dyn Index) {
         index.delete_blob(&name(repository), &digest, &actor()).await.unwrap();
     }
     assert_eq!(mount("mount/d", None).await, None);
-    index.buried(vec![record.location]).await.unwrap();
+    index.buried(vec![at(&record)]).await.unwrap();
 }
 
 pub(super) async fn a_named_blob_is_not_deleted(index: &dyn Index) {
@@ -162,5 +206,5 @@ pub(super) async fn a_named_blob_is_not_deleted(index: &dyn Index) {
         index.delete_blob(&name("named"), &named.sha256, &actor()).await.unwrap(),
         BlobDeletion::Deleted { digests: vec![named.sha256] }
     );
-    index.buried(vec![named.location]).await.unwrap();
+    index.buried(vec![at(&named)]).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wharf_oci::{Digest, SavedState};
 
 use super::content::{actor, name};
-use crate::{Index, Location, NewBlob, Timestamp, UploadId, UploadRow};
+use crate::{Index, Location, NewBlob, Place, Timestamp, UploadId, UploadRow};
 
 fn row(repository: &str) -> UploadRow {
     let id: UploadId = uuid::Uuid::new_v4().to_string().parse().unwrap();
@@ -56,12 +56,12 @@ pub(super) async fn a_finished_session_is_gone(index: &dyn Index) {
         sha256: Digest::sha256(b"finished"),
         alias: None,
         size: 8,
-        location: upload.location.clone(),
+        place: Place::Store(upload.location.clone()),
         upload: Some(upload.id),
         actor: actor(),
     };
     let record = index.commit_blob(blob).await.unwrap();
-    assert_eq!(record.location, upload.location);
+    assert_eq!(record.place, Place::Store(upload.location.clone()));
     index.save_upload(upload.clone()).await.unwrap();
     assert_eq!(index.upload(upload.id).await.unwrap(), None, "a late note must not bring it back");
     assert!(!index.delete_upload(upload.id).await.unwrap(), "its bytes are the blob's now");

@@ -13,6 +13,25 @@ use crate::{Location, Result, Timestamp, UploadId};
 
 pub use sqlite::Sqlite;
 
+/// Where a blob's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the index itself: few bytes, which are not worth an object of their own.
+    Index(Bytes),
+    /// In the blob store.
+    Store(Location),
+}
+
+impl Place {
+    /// The object's place, if there is an object.
+    pub fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Index(_) => None,
+            Self::Store(location) => Some(location),
+        }
+    }
+}
+
 /// A blob that a repository holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobRecord {
@@ -21,13 +40,13 @@ pub struct BlobRecord {
     /// Length in bytes.
     pub size: u64,
     /// Where the bytes are.
-    pub location: Location,
+    pub place: Place,
 }
 
 impl BlobRecord {
     #[cfg(test)]
     pub(crate) fn for_test(size: u64) -> Self {
-        Self { sha256: Digest::sha256(b""), size, location: Location("000/x".into()) }
+        Self { sha256: Digest::sha256(b""), size, place: Place::Store(Location("000/x".into())) }
     }
 }
 
@@ -42,8 +61,8 @@ pub struct NewBlob {
     pub alias: Option<Digest>,
     /// Length in bytes.
     pub size: u64,
-    /// Where the bytes are, synced.
-    pub location: Location,
+    /// Where the bytes are, synced, or the bytes for the index to keep.
+    pub place: Place,
     /// The upload session that ends with this.
     pub upload: Option<UploadId>,
     /// Who pushes, for the change log.

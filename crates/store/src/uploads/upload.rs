@@ -10,7 +10,8 @@ use wharf_oci::{Algorithm, Digest, Hasher};
 
 use super::session::{Session, State};
 use super::{UploadId, Uploads};
-use crate::{Location, Result, Staging, StoreError};
+use crate::index::Place;
+use crate::{Result, Staging, StoreError};
 
 /// Bytes that are hashed and written at a time while many upload: a hundred at once, two pieces each, fit into 16 MiB.
 const SMALL_PIECE: usize = 64 << 10;
@@ -60,7 +61,7 @@ pub struct Upload {
 pub(crate) struct Verified {
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
-    pub(crate) location: Location,
+    pub(crate) place: Place,
     /// The session, if the index knows of it.
     pub(crate) upload: Option<UploadId>,
 }
@@ -199,6 +200,9 @@ impl Upload {
 
     /// Verifies and syncs what arrived. The session stays until [`Upload::close`].
     pub(crate) async fn verify(&mut self, expected: &Digest) -> Result<Verified, FinishError> {
+        if self.is_small() {
+            return self.verify_small(expected).await;
+        }
         self.flush().await?;
         let (uploads, session) = (self.uploads.clone(), self.session.clone());
         let state = self.state();
@@ -225,15 +229,41 @@ impl Upload {
             return Err(error.into());
         }
         let upload = state.recorded.then_some(session.id);
-        Ok(Verified { sha256, size: state.written, location: session.location.clone(), upload })
+        Ok(Verified { sha256, size: state.written, place: Place::Store(session.location.clone()), upload })
     }
 
-    /// The index has taken the session over. Its bytes are deleted unless they are the blob's.
-    pub(crate) async fn close(mut self, keep_bytes: bool) {
+    /// Whether all that came fits into the index.
+    fn is_small(&mut self) -> bool {
+        let (length, most) = (self.buffer.len(), self.uploads.inline);
+        let nothing_written = self.writing.is_none() && self.state().written == 0;
+        nothing_written && most > 0 && length <= most
+    }
+
+    /// As [`Upload::verify`], without a file: the bytes become durable with the index.
+    async fn verify_small(&mut self, expected: &Digest) -> Result<Verified, FinishError> {
+        let bytes = self.buffer.split().freeze();
+        let actual = Digest::of(expected.algorithm(), &bytes);
         let (uploads, session) = (self.uploads.clone(), self.session.clone());
-        uploads.unload(&session, self.state());
+        let state = self.state();
+        if actual != *expected {
+            uploads.discard(&session, state).await?;
+            return Err(FinishError::Mismatch { actual });
+        }
+        let upload = state.recorded.then_some(session.id);
+        Ok(Verified { sha256: Digest::sha256(&bytes), size: bytes.len() as u64, place: Place::Index(bytes), upload })
+    }
+
+    /// The index has taken the session over. Its file, if it has one, is deleted unless it is the blob's.
+    pub(crate) async fn close(mut self, keep_file: bool) {
+        let (uploads, session) = (self.uploads.clone(), self.session.clone());
+        let state = self.state();
+        let has_file = state.recorded || state.staging.is_some();
+        uploads.unload(&session, state);
         uploads.count_down();
-        if !keep_bytes && let Err(error) = uploads.blobs.delete(vec![session.location.clone()]).await {
+        if !keep_file
+            && has_file
+            && let Err(error) = uploads.blobs.delete(vec![session.location.clone()]).await
+        {
             // The sweep after the next start finds it.
             tracing::warn!(upload = %session.id, %error, "cannot delete superfluous bytes");
         }

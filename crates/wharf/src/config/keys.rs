@@ -233,6 +233,12 @@ pub static KEYS: &[Key] = &[
     ),
     key("wharf.scrub.interval", DurationOrNever, "7d", "How often everything stored is read again and compared with its digest."),
     key("wharf.scrub.rate", Size, "32MiB", "Bytes a second that reading it again may take."),
+    key(
+        "wharf.storage.inline",
+        Size,
+        "4KiB",
+        "Blobs up to this size, at most 32KiB, are kept in the index instead of a file of their own; 0 for none.",
+    ),
     key("wharf.storage.min_free", Size, "64MiB", "Uploads are refused when less than this would be left on the disk."),
     key("wharf.history.keep", DurationOrNever, "90d", "How long the log of changes is kept."),
     key("wharf.cache.size", Size, "8MiB", "Memory for answers that are asked for often."),

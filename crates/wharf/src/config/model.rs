@@ -62,6 +62,8 @@ pub struct Storage {
     pub delete: bool,
     /// Whether every write is refused.
     pub read_only: bool,
+    /// Blobs up to this size are kept in the index.
+    pub inline: ByteSize,
     /// Uploads are refused when less than this would be left on the disk.
     pub min_free: ByteSize,
 }
@@ -167,6 +169,7 @@ impl Config {
                 root: PathBuf::from(read.text("storage.filesystem.rootdirectory")),
                 delete: read.flag("storage.delete.enabled"),
                 read_only: read.flag("storage.maintenance.readonly.enabled"),
+                inline: read.size("wharf.storage.inline"),
                 min_free: read.size("wharf.storage.min_free"),
             },
             http: Http {

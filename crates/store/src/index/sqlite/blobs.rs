@@ -6,14 +6,35 @@ use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 
 use super::{Entry, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed, size};
-use crate::index::{BlobDeletion, BlobRecord, NewBlob};
+use crate::index::{BlobDeletion, BlobRecord, NewBlob, Place};
 use crate::{Location, Timestamp};
 
 /// A blob with its row id.
 pub(super) struct Row {
     pub(super) id: i64,
-    record: BlobRecord,
+    sha256: Digest,
+    size: u64,
+    location: Option<Location>,
     damaged: bool,
+}
+
+impl Row {
+    /// All that there is to know of it, its bytes included where they are here.
+    fn record(self, connection: &Connection) -> rusqlite::Result<BlobRecord> {
+        let place = match self.location {
+            Some(location) => Place::Store(location),
+            None => {
+                let mut content = connection.prepare_cached("SELECT content FROM blob_contents WHERE blob_id = ?1")?;
+                Place::Index(content.query_row([self.id], |row| row.get::<_, Vec<u8>>(0))?.into())
+            }
+        };
+        Ok(BlobRecord { sha256: self.sha256, size: self.size, place })
+    }
+}
+
+/// A location for a column.
+fn column(place: &Place) -> Option<&str> {
+    place.location().map(|location| &*location.0)
 }
 
 /// The blob with this digest, in whatever repository.
@@ -24,14 +45,12 @@ pub(super) fn by_digest(connection: &Connection, digest: &Digest) -> rusqlite::R
             "SELECT id, sha256, size, location, damaged FROM blobs WHERE id = (SELECT blob_id FROM blob_aliases WHERE digest = ?1)"
         }
     };
-    connection
-        .prepare_cached(sql)?
-        .query_row([digest.hash()], |row| Ok(Row { id: row.get(0)?, record: record(row, 1)?, damaged: row.get(4)? }))
-        .optional()
+    connection.prepare_cached(sql)?.query_row([digest.hash()], read).optional()
 }
 
-fn record(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<BlobRecord> {
-    Ok(BlobRecord { sha256: digest_column(row, first)?, size: size(row, first + 1)?, location: Location(row.get(first + 2)?) })
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let location = row.get::<_, Option<String>>(3)?.map(Location);
+    Ok(Row { id: row.get(0)?, sha256: digest_column(row, 1)?, size: size(row, 2)?, location, damaged: row.get(4)? })
 }
 
 /// The sound blob with this digest, if the repository holds it.
@@ -49,7 +68,7 @@ pub(super) fn find(
     digest: &Digest,
 ) -> rusqlite::Result<Option<BlobRecord>> {
     let Some(repository) = repository_id(connection, repository)? else { return Ok(None) };
-    Ok(in_repository(connection, repository, digest)?.map(|row| row.record))
+    in_repository(connection, repository, digest)?.map(|row| row.record(connection)).transpose()
 }
 
 /// The sound blob with this digest that `from`, or anybody, holds.
@@ -69,13 +88,15 @@ pub(super) fn find_source(
 
 pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Result<BlobRecord> {
     let now = Timestamp::now();
-    let new = BlobRecord { sha256: blob.sha256, size: blob.size, location: blob.location.clone() };
+    let new = BlobRecord { sha256: blob.sha256, size: blob.size, place: blob.place.clone() };
     let (id, record) = match by_digest(connection, &blob.sha256)? {
-        Some(row) if !row.damaged => (row.id, row.record),
+        Some(row) if !row.damaged => (row.id, row.record(connection)?),
         Some(row) => {
             connection
                 .prepare_cached("UPDATE blobs SET location = ?2, size = ?3, verified_at = ?4, damaged = 0 WHERE id = ?1")?
-                .execute((row.id, &new.location.0, signed(new.size), now.0))?;
+                .execute((row.id, column(&new.place), signed(new.size), now.0))?;
+            connection.prepare_cached("DELETE FROM blob_contents WHERE blob_id = ?1")?.execute([row.id])?;
+            keep(connection, row.id, &new.place)?;
             (row.id, new)
         }
         None => {
@@ -83,7 +104,8 @@ pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Resul
                 .prepare_cached(
                     "INSERT INTO blobs (sha256, size, location, created_at, verified_at) VALUES (?1, ?2, ?3, ?4, ?4)",
                 )?
-                .insert((new.sha256.hash(), signed(new.size), &new.location.0, now.0))?;
+                .insert((new.sha256.hash(), signed(new.size), column(&new.place), now.0))?;
+            keep(connection, id, &new.place)?;
             (id, new)
         }
     };
@@ -97,6 +119,17 @@ pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Resul
         super::uploads::delete(connection, upload)?;
     }
     Ok(record)
+}
+
+/// Keeps the bytes of a blob, if they are to be kept here.
+fn keep(connection: &Connection, id: i64, place: &Place) -> rusqlite::Result<()> {
+    match place {
+        Place::Store(_) => Ok(()),
+        Place::Index(content) => connection
+            .prepare_cached("INSERT INTO blob_contents (blob_id, content) VALUES (?1, ?2)")?
+            .execute((id, &content[..]))
+            .map(drop),
+    }
 }
 
 fn link(
@@ -133,8 +166,9 @@ pub(super) fn mount(
 ) -> rusqlite::Result<Option<BlobRecord>> {
     let Some(source) = find_source(connection, digest, from)? else { return Ok(None) };
     let Some(row) = by_digest(connection, digest)?.filter(|row| row.id == source) else { return Ok(None) };
-    link(connection, repository, row.id, &row.record, actor, Timestamp::now())?;
-    Ok(Some(row.record))
+    let (id, record) = (row.id, row.record(connection)?);
+    link(connection, repository, id, &record, actor, Timestamp::now())?;
+    Ok(Some(record))
 }
 
 /// Every digest a blob is known by, SHA-256 first.
@@ -172,7 +206,8 @@ pub(super) fn unlink(connection: &Connection, repository: i64, blob: i64) -> rus
     if !connection.prepare_cached("SELECT 1 FROM repository_blobs WHERE blob_id = ?1")?.exists([blob])? {
         connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO doomed (location, size) SELECT location, size FROM blobs WHERE id = ?1 AND NOT damaged",
+                "INSERT OR REPLACE INTO doomed (location, size) SELECT location, size FROM blobs
+                 WHERE id = ?1 AND location IS NOT NULL AND NOT damaged",
             )?
             .execute([blob])?;
         connection.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([blob])?;
@@ -188,7 +223,7 @@ pub(super) fn delete(
 ) -> rusqlite::Result<BlobDeletion> {
     let Some(id) = repository_id(connection, repository)? else { return Ok(BlobDeletion::Unknown) };
     let Some(row) = by_digest(connection, digest)? else { return Ok(BlobDeletion::Unknown) };
-    let digests = digests(connection, row.id, row.record.sha256)?;
+    let digests = digests(connection, row.id, row.sha256)?;
     if is_named(connection, id, &digests)? {
         return Ok(BlobDeletion::InUse);
     }
@@ -197,7 +232,7 @@ pub(super) fn delete(
     }
     let now = Timestamp::now();
     make_collectable(connection, id, now)?;
-    let sha256 = Some(&row.record.sha256);
+    let sha256 = Some(&row.sha256);
     log(connection, actor, now, &Entry { action: "blob.delete", repository: repository.as_str(), tag: None, digest: sha256 })?;
     Ok(BlobDeletion::Deleted { digests })
 }
@@ -205,23 +240,24 @@ pub(super) fn delete(
 pub(super) fn unverified(connection: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<Vec<BlobRecord>> {
     connection
         .prepare_cached(
-            "SELECT sha256, size, location FROM blobs WHERE verified_at < ?1 AND NOT damaged ORDER BY verified_at LIMIT ?2",
+            "SELECT id, sha256, size, location, damaged FROM blobs WHERE verified_at < ?1 AND NOT damaged ORDER BY verified_at LIMIT ?2",
         )?
-        .query_map((before.0, limit as i64), |row| record(row, 0))?
+        .query_map((before.0, limit as i64), read)?
+        .map(|row| row?.record(connection))
         .collect()
 }
 
 pub(super) fn verified(connection: &Connection, record: &BlobRecord) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE blobs SET verified_at = ?3 WHERE sha256 = ?1 AND location = ?2")?
-        .execute((record.sha256.hash(), &record.location.0, Timestamp::now().0))
+        .prepare_cached("UPDATE blobs SET verified_at = ?3 WHERE sha256 = ?1 AND location IS ?2")?
+        .execute((record.sha256.hash(), column(&record.place), Timestamp::now().0))
         .map(drop)
 }
 
 pub(super) fn damaged(connection: &Connection, record: &BlobRecord) -> rusqlite::Result<()> {
     let marked = connection
-        .prepare_cached("UPDATE blobs SET damaged = 1 WHERE sha256 = ?1 AND location = ?2")?
-        .execute((record.sha256.hash(), &record.location.0))?;
+        .prepare_cached("UPDATE blobs SET damaged = 1 WHERE sha256 = ?1 AND location IS ?2")?
+        .execute((record.sha256.hash(), column(&record.place)))?;
     if marked > 0 {
         let entry = Entry { action: "blob.damaged", repository: "", tag: None, digest: Some(&record.sha256) };
         log(connection, "", Timestamp::now(), &entry)?;

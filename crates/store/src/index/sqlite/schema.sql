@@ -12,18 +12,24 @@ CREATE TABLE repositories (
 CREATE INDEX repositories_listed ON repositories (name) WHERE manifests > 0;
 CREATE INDEX repositories_collectable ON repositories (collect_after) WHERE collect_after IS NOT NULL;
 
--- Content, once. `location` is opaque here. An id is never used again: a verdict of the collector must not come to be about other content.
+-- Content, once. `location` is opaque here; it is NULL for content that `blob_contents` holds. An id is never used again: a verdict of the collector must not come to be about other content.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     sha256 BLOB NOT NULL UNIQUE,
     size INTEGER NOT NULL,
-    location TEXT NOT NULL,
+    location TEXT,
     created_at INTEGER NOT NULL,
     verified_at INTEGER NOT NULL,
     damaged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX blobs_by_location ON blobs (location);
+CREATE INDEX blobs_by_location ON blobs (location) WHERE location IS NOT NULL;
 CREATE INDEX blobs_by_verification ON blobs (verified_at);
+
+-- Apart from `blobs`, so that going through these reads little.
+CREATE TABLE blob_contents (
+    blob_id INTEGER PRIMARY KEY REFERENCES blobs (id) ON DELETE CASCADE,
+    content BLOB NOT NULL
+) STRICT;
 
 -- Other digests of the same content.
 CREATE TABLE blob_aliases (
