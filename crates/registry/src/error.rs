@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use wharf_oci::{Digest, DigestError, ManifestError, NameError};
 use wharf_store::StoreError;
 
+/// Missing digests that one answer names: more than any image has layers, so that an answer does not outgrow the request.
+const MISSING_MAX: usize = 1_000;
+
 /// Why a request was not answered with success. Codes are those of the specification (distribution-spec, "Error Codes"); for what that has none for,
 /// status 5xx, the code says what happened.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,9 @@ pub enum ApiError {
     /// Not a manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A malformed Content-Type of a manifest.
+    #[error("the Content-Type is not a media type of at most 255 bytes")]
+    ContentType,
     /// The manifest names what is not there.
     #[error("the manifest names content that the repository does not hold")]
     References(Vec<Digest>),
@@ -123,7 +129,7 @@ impl ApiError {
             Self::NotFound => (S::NOT_FOUND, "UNSUPPORTED"),
             Self::Method(_) | Self::NotAllowed(_) => (S::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::Name { .. } => (S::BAD_REQUEST, "NAME_INVALID"),
-            Self::Tag(_) | Self::Manifest(_) => (S::BAD_REQUEST, "MANIFEST_INVALID"),
+            Self::Tag(_) | Self::Manifest(_) | Self::ContentType => (S::BAD_REQUEST, "MANIFEST_INVALID"),
             Self::Digest { .. } | Self::DigestMissing | Self::DigestMismatch { .. } => (S::BAD_REQUEST, "DIGEST_INVALID"),
             Self::NameUnknown(_) => (S::NOT_FOUND, "NAME_UNKNOWN"),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, "MANIFEST_UNKNOWN"),
@@ -147,7 +153,7 @@ impl ApiError {
         }
     }
 
-    /// The body: one entry, or one for each digest that is missing.
+    /// The body: one entry, or one for each digest that is missing, up to a bound.
     pub(crate) fn body(&self) -> Value {
         let (_, code) = self.answer();
         let entry = |message: String, detail: Value| match detail {
@@ -157,6 +163,7 @@ impl ApiError {
         let errors = match self {
             Self::References(digests) => digests
                 .iter()
+                .take(MISSING_MAX)
                 .map(|digest| entry(format!("the repository does not hold {digest}"), json!({ "digest": digest.to_string() })))
                 .collect(),
             // The engine's own words may name paths: they are for the log.
