@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    CODES, Image, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Repo, Response, Server, descriptor, empty_index, eventually, path_of,
-    random, sha256, with_query,
+    CODES, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Repo,
+    Response, Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
 };
 
 /// A fresh server, and what its storage held before anything was sent.
@@ -49,7 +49,7 @@ impl Scene {
     }
 }
 
-/// A body that is not what its digest says ends the session.
+/// "Error Codes", code-4: a body that is not what its digest says ends the session.
 #[test]
 fn a_digest_mismatch_on_put() {
     let scene = Scene::new();
@@ -317,7 +317,7 @@ fn an_oversized_manifest() {
     scene.expect_nothing_left();
 }
 
-/// What is no JSON, or no object, is no manifest, whatever type it claims.
+/// "Error Codes", code-6: what is no JSON, or no object, is no manifest, whatever type it claims.
 #[test]
 fn invalid_json() {
     let scene = Scene::new();
@@ -379,6 +379,86 @@ fn json_of_the_wrong_shape() {
         let list = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children});
         let answer = scene.repo().put("v1", OCI_INDEX, list.to_string().as_bytes());
         answer.expect_error_among(400, &["MANIFEST_INVALID", "DIGEST_INVALID"]);
+    }
+    scene.expect_nothing_left();
+}
+
+/// What is no media type is none, in the header and in the manifest, whichever of them there is.
+#[test]
+fn malformed_media_types() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let put = |declared: Option<&str>, manifest: &Value| {
+        let text = manifest.to_string();
+        let request = scene.server.put(&repo.manifest_path("v1")).body(text.as_bytes());
+        match declared {
+            Some(declared) => request.header("Content-Type", declared).send(),
+            None => request.send(),
+        }
+    };
+    let long = format!("application/{}", "x".repeat(244));
+    assert_eq!(long.len(), 256);
+    for wrong in ["x", "a/", "/b", "a/b/c", "a b/c", "text/<html>", "a/b\\", &long] {
+        put(Some(wrong), &json!({"manifests": []})).expect_error(400, "MANIFEST_INVALID");
+        for declared in [None, Some(wrong)] {
+            let answer = put(declared, &json!({"mediaType": wrong, "manifests": []})).expect_error(400, "MANIFEST_INVALID");
+            assert!(answer.body.len() < 1_000, "{}", answer.describe());
+        }
+    }
+    for wrong in [json!(17), json!(["a/b"]), json!("a/b; c=d"), json!("ä/b"), json!("a/b\n"), json!("x".repeat(1 << 20))] {
+        for declared in [None, Some("application/vnd.example.thing+json")] {
+            let answer = put(declared, &json!({"mediaType": wrong, "manifests": []})).expect_error(400, "MANIFEST_INVALID");
+            assert!(answer.body.len() < 1_000, "{}", answer.describe());
+        }
+    }
+    scene.expect_nothing_left();
+    // 255 bytes are one, and none at all means the same as no member.
+    for (declared, manifest, expected) in [
+        (Some(&long[..255]), json!({"mediaType": long[..255]}), &long[..255]),
+        (None, json!({"mediaType": long[..255]}), &long[..255]),
+        (None, json!({"mediaType": "", "manifests": []}), OCI_INDEX),
+        (Some(OCI_INDEX), json!({"mediaType": "", "manifests": []}), OCI_INDEX),
+        (Some(""), json!({"mediaType": OCI_INDEX, "manifests": []}), OCI_INDEX),
+    ] {
+        put(declared, &manifest).expect(201);
+        assert_eq!(repo.manifest("v1").expect(200).header("Content-Type"), expected);
+    }
+}
+
+/// An artifact type has at most 255 bytes; within them it may be what tools make of it.
+#[test]
+fn an_endless_artifact_type() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let long = "x".repeat(256);
+    let list = |artifact_type: Value| json!({"schemaVersion": 2, "manifests": [], "artifactType": artifact_type}).to_string();
+    for wrong in [json!(long), json!(17), json!("x".repeat(1 << 20))] {
+        for media_type in [OCI_INDEX, DOCKER_LIST] {
+            repo.put("v1", media_type, list(wrong.clone()).as_bytes()).expect_error(400, "MANIFEST_INVALID");
+        }
+    }
+    scene.expect_nothing_left();
+    for fine in [&long[..255], "no slash", "ä/ö", ""] {
+        repo.put("v1", OCI_INDEX, list(json!(fine)).as_bytes()).expect(201);
+    }
+    // The media type of a config stands in for it.
+    let mut config = descriptor(OCI_EMPTY, EMPTY_JSON);
+    repo.push_blob(EMPTY_JSON);
+    for (media_type, status) in [(&long[..255], 201), (&long[..], 400)] {
+        config["mediaType"] = json!(media_type);
+        let image = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+        repo.put("v2", OCI_MANIFEST, image.as_bytes()).expect(status);
+    }
+}
+
+/// An image without a config is none, neither OCI's nor Docker's.
+#[test]
+fn an_image_without_config() {
+    let scene = Scene::new();
+    for media_type in [OCI_MANIFEST, DOCKER_MANIFEST] {
+        for manifest in [json!({"schemaVersion": 2, "layers": []}), json!({"schemaVersion": 2, "layers": [], "config": null})] {
+            scene.repo().put("v1", media_type, manifest.to_string().as_bytes()).expect_error(400, "MANIFEST_INVALID");
+        }
     }
     scene.expect_nothing_left();
 }

@@ -15,6 +15,9 @@ pub enum ApiError {
     /// No such address.
     #[error("there is nothing at this address")]
     NotFound,
+    /// A request that does not say whom it is for, or says it twice.
+    #[error("a request needs one Host header")]
+    Host,
     /// The address has other methods.
     #[error("this address answers to {0}")]
     Method(&'static str),
@@ -95,8 +98,8 @@ pub enum ApiError {
     /// Another request continued the same upload.
     #[error("another request has taken over this upload")]
     TakenOver,
-    /// A Range that selects nothing.
-    #[error("none of the ranges lies within the {0} bytes of the blob")]
+    /// A Range that selects nothing, or the same bytes again and again.
+    #[error("the ranges select nothing of the blob's {0} bytes, or overlap so much that they are more than all of it")]
     Range(u64),
     /// More ranges than are answered at once.
     #[error("more than {0} ranges in one request; ask for fewer at a time")]
@@ -143,7 +146,7 @@ impl ApiError {
             Self::TakenOver => (S::CONFLICT, "BLOB_UPLOAD_INVALID"),
             Self::OutOfOrder { .. } => (S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "UNSUPPORTED"),
-            Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
+            Self::Host | Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
             Self::Precondition(_) => (S::PRECONDITION_FAILED, "DENIED"),
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Store(StoreError::Full) => (S::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
