@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    CODES, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Repo,
-    Response, Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
+    CODES, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Repo, Response,
+    Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
 };
 
 /// A fresh server, and what its storage held before anything was sent.
@@ -163,13 +163,184 @@ fn contradictory_lengths() {
         "Content-Length: 1\r\nContent-Length: 2",
         "Content-Length: 99999999999999999999",
         "Content-Length: 3, 4",
+        "Content-Length: +0",
+        "Content-Length: +3",
+        "Content-Length: 0x3",
+        "Content-Length: 3 3",
+        "Content-Length : 3",
         "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: ",
+        "Transfer-Encoding : chunked",
     ] {
-        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\nabc");
+        // Read as chunked it is three bytes, read with a length it is some.
+        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
         let answer = scene.server.raw(request.as_bytes()).unwrap();
         assert!((400..=501).contains(&answer.status), "{framing}: {}", answer.describe());
         scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
     }
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// A transfer encoding is not of HTTP/1.0.
+#[test]
+fn a_transfer_encoding_in_http_1_0() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let request =
+        format!("PATCH {location} HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let mut connection = scene.server.connect();
+    connection.write(request.as_bytes()).unwrap();
+    let answer = String::from_utf8(connection.read_to_end().unwrap()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "), "{answer}");
+    scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// With a transfer encoding, a length is refused or means nothing (RFC 9112, section 6.1): whoever goes by the one and whoever goes by the other, nobody gets to
+/// see a request that the other took for a body.
+#[test]
+fn a_length_beside_a_transfer_encoding() {
+    let scene = Scene::new();
+    for framing in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"] {
+        let location = scene.repo().start_upload();
+        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        let mut connection = scene.server.connect();
+        connection.write(request.as_bytes()).unwrap();
+        connection.write(b"GET /v2/nobody/tags/list HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let answer = connection.read_response("PATCH").unwrap();
+        let expected = match answer.status {
+            202 => "0-2",
+            400 => "0-0",
+            _ => panic!("{framing}: {}", answer.describe()),
+        };
+        if let Ok(next) = connection.read_response("GET") {
+            assert!([400, 404].contains(&next.status), "{framing}: {}", next.describe());
+        }
+        scene.repo().upload_status(&location).expect(204).expect_header("Range", expected);
+        scene.cancel(&location);
+    }
+    scene.expect_nothing_left();
+}
+
+/// Heads that two readers might read differently are refused.
+#[test]
+fn ambiguous_heads() {
+    let scene = Scene::new();
+    let head = |lines: &str| format!("GET /v2/ HTTP/1.1\r\n{lines}\r\n\r\n");
+    let two = "Host: a\r\nHost: b";
+    let same = "Host: a\r\nhost: a";
+    for lines in [
+        "X-A: 1",
+        two,
+        same,
+        "Host: a\r\nX-A: 1\r\n folded",
+        "Host: a\r\n X-A: 1",
+        "Host: a\r\nX-A: b\rc",
+        "Host: a\r\nX-A: 1\rX-B: 2",
+        "Host: a\r\nX-A: b\0c",
+        "Host: a\r\nX\0A: b",
+        "Host: a\r\nX A: b",
+        "Host: a\r\n: b",
+        "Host: a\r\nX-A",
+    ] {
+        let answer = scene.server.raw(head(lines).as_bytes()).unwrap();
+        assert_eq!(answer.status, 400, "{lines:?}: {}", answer.describe());
+    }
+    for lines in ["X-A: 1", two] {
+        scene.server.raw(head(lines).as_bytes()).unwrap().expect_error(400, "UNSUPPORTED");
+    }
+    scene.server.raw(head("Host: a").as_bytes()).unwrap().expect(200);
+    scene.server.raw(head("Host: ").as_bytes()).unwrap().expect(200);
+    // Before HTTP/1.1 nobody had to say whom he meant.
+    for (lines, status) in [("", " 200 "), ("Host: a\r\n", " 200 "), ("Host: a\r\nHost: a\r\n", " 400 ")] {
+        let mut connection = scene.server.connect();
+        connection.write(format!("GET /v2/ HTTP/1.0\r\n{lines}\r\n").as_bytes()).unwrap();
+        let answer = String::from_utf8(connection.read_to_end().unwrap()).unwrap();
+        assert_eq!(answer.get(8..13), Some(status), "{lines:?}: {answer}");
+    }
+    scene.expect_nothing_left();
+}
+
+/// A head may be long, but not without end: the status says what was too long of it.
+#[test]
+fn endless_heads() {
+    let scene = Scene::new();
+    let lines = |count: usize| format!("GET /v2/ HTTP/1.1\r\nHost: h\r\n{}\r\n", "X-Field: 1\r\n".repeat(count));
+    scene.server.raw(lines(100).as_bytes()).unwrap().expect(200);
+    assert_eq!(scene.server.raw(lines(200).as_bytes()).unwrap().status, 431);
+    let long = |length: usize| format!("GET /v2/?x={} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(length));
+    scene.server.raw(long(8_000).as_bytes()).unwrap().expect(200);
+    assert_eq!(scene.server.raw(long(70_000).as_bytes()).unwrap().status, 414);
+    scene.expect_nothing_left();
+}
+
+/// Requests that come at once are answered in order, whatever becomes of each: what is left of a refused body is no request.
+#[test]
+fn requests_in_a_row() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let inner = "GET /v2/smuggled/tags/list HTTP/1.1\r\nHost: h\r\n\r\n";
+    let refused = [
+        // Out of order.
+        format!(
+            "PATCH {location} HTTP/1.1\r\nHost: h\r\nContent-Range: 7-{}\r\nContent-Length: {}\r\n\r\n{inner}",
+            6 + inner.len(),
+            inner.len()
+        ),
+        // An unknown session.
+        format!("PATCH {location}0 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()),
+        format!(
+            "PATCH {location}0 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n",
+            inner.len()
+        ),
+        // A body that nobody asked for.
+        format!("GET /v2/a..b/tags/list HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()),
+    ];
+    for (first, status) in refused.iter().zip([416, 404, 404, 400]) {
+        let mut connection = scene.server.connect();
+        connection
+            .write(format!("{first}GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+            .unwrap();
+        assert_eq!(connection.read_response("PATCH").unwrap().status, status, "{first}");
+        connection.read_response("GET").unwrap().expect(200).expect_header("Wharf-Features", "manifest-if-match");
+        connection.read_response("HEAD").unwrap().expect(200);
+    }
+    // One that is answered has its body thrown away as well.
+    let mut connection = scene.server.connect();
+    let with_body = format!("GET /v2/ HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+    connection.write(with_body.repeat(3).as_bytes()).unwrap();
+    for _ in 0..3 {
+        connection.read_response("GET").unwrap().expect(200);
+    }
+    scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// Who waits for the permission to send a body that is not wanted gets the refusal instead, and need not send it.
+#[test]
+fn a_refusal_instead_of_permission() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let blob = random(5_000_000);
+    let location = path_of(repo.patch(&repo.start_upload(), 0, b"abc").expect(202).header("Location"));
+    for (request, status) in [
+        (scene.server.patch(&format!("{location}0")), 404),
+        (scene.server.patch(&location).header("Content-Range", "7-5000006"), 416),
+        (repo.put_request("v1", OCI_INDEX, b""), 413),
+        (scene.server.put(&location), 400),
+    ] {
+        let request = request.header("Expect", "100-continue").body(&blob);
+        let answer = request.send_beginning(0).read_response("PUT").unwrap();
+        assert_eq!((answer.status, answer.interim.as_slice()), (status, [].as_slice()), "{}", answer.describe());
+    }
+    repo.upload_status(&location).expect(204).expect_header("Range", "0-2");
     scene.cancel(&location);
     scene.expect_nothing_left();
 }
