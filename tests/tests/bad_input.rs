@@ -284,30 +284,27 @@ fn requests_in_a_row() {
     let scene = Scene::new();
     let location = scene.repo().start_upload();
     let inner = "GET /v2/smuggled/tags/list HTTP/1.1\r\nHost: h\r\n\r\n";
-    let refused = [
-        // Out of order.
-        format!(
-            "PATCH {location} HTTP/1.1\r\nHost: h\r\nContent-Range: 7-{}\r\nContent-Length: {}\r\n\r\n{inner}",
-            6 + inner.len(),
-            inner.len()
-        ),
-        // An unknown session.
-        format!("PATCH {location}0 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()),
-        format!(
-            "PATCH {location}0 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n",
-            inner.len()
-        ),
-        // A body that nobody asked for.
-        format!("GET /v2/a..b/tags/list HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()),
-    ];
-    for (first, status) in refused.iter().zip([416, 404, 404, 400]) {
-        let mut connection = scene.server.connect();
-        connection
-            .write(format!("{first}GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
-            .unwrap();
-        assert_eq!(connection.read_response("PATCH").unwrap().status, status, "{first}");
-        connection.read_response("GET").unwrap().expect(200).expect_header("Wharf-Features", "manifest-if-match");
-        connection.read_response("HEAD").unwrap().expect(200);
+    // As much as is in memory with its head, and more than that.
+    for body in [inner.to_owned(), inner.repeat(20_000)] {
+        let (length, unknown) = (body.len(), format!("PATCH {location}0 HTTP/1.1\r\nHost: h\r\n"));
+        for (head, body, status) in [
+            (
+                format!("PATCH {location} HTTP/1.1\r\nHost: h\r\nContent-Range: 7-9\r\nContent-Length: {length}"),
+                body.clone(),
+                416,
+            ),
+            (format!("{unknown}Content-Length: {length}"), body.clone(), 404),
+            (format!("{unknown}Transfer-Encoding: chunked"), format!("{length:x}\r\n{body}\r\n0\r\n\r\n"), 404),
+            // A body that nobody asked for.
+            (format!("GET /v2/a..b/tags/list HTTP/1.1\r\nHost: h\r\nContent-Length: {length}"), body.clone(), 400),
+        ] {
+            let more = "GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+            let mut connection = scene.server.connect();
+            connection.write(format!("{head}\r\n\r\n{body}{more}").as_bytes()).unwrap();
+            assert_eq!(connection.read_response("PATCH").unwrap().status, status, "{head}");
+            connection.read_response("GET").unwrap().expect(200).expect_header("Wharf-Features", "manifest-if-match");
+            connection.read_response("HEAD").unwrap().expect(200);
+        }
     }
     // One that is answered has its body thrown away as well.
     let mut connection = scene.server.connect();
