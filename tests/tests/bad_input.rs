@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    CODES, Image, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Repo, Response, Server, descriptor, empty_index, eventually, path_of,
-    random, sha256, with_query,
+    CODES, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Repo, Response,
+    Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
 };
 
 /// A fresh server, and what its storage held before anything was sent.
@@ -49,7 +49,7 @@ impl Scene {
     }
 }
 
-/// A body that is not what its digest says ends the session.
+/// "Error Codes", code-4: a body that is not what its digest says ends the session.
 #[test]
 fn a_digest_mismatch_on_put() {
     let scene = Scene::new();
@@ -163,13 +163,179 @@ fn contradictory_lengths() {
         "Content-Length: 1\r\nContent-Length: 2",
         "Content-Length: 99999999999999999999",
         "Content-Length: 3, 4",
+        "Content-Length: +0",
+        "Content-Length: +3",
+        "Content-Length: 0x3",
+        "Content-Length: 3 3",
+        "Content-Length : 3",
         "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: ",
+        "Transfer-Encoding : chunked",
     ] {
-        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\nabc");
+        // Read as chunked it is three bytes, read with a length it is some.
+        let request = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
         let answer = scene.server.raw(request.as_bytes()).unwrap();
         assert!((400..=501).contains(&answer.status), "{framing}: {}", answer.describe());
         scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
     }
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// A transfer encoding is not of HTTP/1.0.
+#[test]
+fn a_transfer_encoding_in_http_1_0() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let request =
+        format!("PATCH {location} HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let mut connection = scene.server.connect();
+    connection.write(request.as_bytes()).unwrap();
+    let answer = String::from_utf8(connection.read_to_end().unwrap()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "), "{answer}");
+    scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// With a transfer encoding, a length is refused or means nothing, and the connection ends with the answer (RFC 9112, section 6.1): whoever goes by the one and
+/// whoever goes by the other, nobody takes for a request what the other took for a body.
+#[test]
+fn a_length_beside_a_transfer_encoding() {
+    let scene = Scene::new();
+    for framing in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"] {
+        let location = scene.repo().start_upload();
+        let patch = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        let mut connection = scene.server.connect();
+        connection.write(format!("{patch}GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+        let answer = connection.read_response("PATCH").unwrap();
+        let expected = match answer.status {
+            202 => "0-2",
+            400 => "0-0",
+            _ => panic!("{framing}: {}", answer.describe()),
+        };
+        assert_eq!(answer.header("Connection"), "close", "{framing}");
+        assert!(connection.read_to_end().unwrap().is_empty(), "{framing}");
+        scene.repo().upload_status(&location).expect(204).expect_header("Range", expected);
+        scene.cancel(&location);
+    }
+    scene.expect_nothing_left();
+}
+
+/// Heads that two readers might read differently are refused.
+#[test]
+fn ambiguous_heads() {
+    let scene = Scene::new();
+    let head = |lines: &str| format!("GET /v2/ HTTP/1.1\r\n{lines}\r\n\r\n");
+    let two = "Host: a\r\nHost: b";
+    let same = "Host: a\r\nhost: a";
+    for lines in [
+        "X-A: 1",
+        two,
+        same,
+        "Host: a\r\nX-A: 1\r\n folded",
+        "Host: a\r\n X-A: 1",
+        "Host: a\r\nX-A: b\rc",
+        "Host: a\r\nX-A: 1\rX-B: 2",
+        "Host: a\r\nX-A: b\0c",
+        "Host: a\r\nX\0A: b",
+        "Host: a\r\nX A: b",
+        "Host: a\r\n: b",
+        "Host: a\r\nX-A",
+    ] {
+        let answer = scene.server.raw(head(lines).as_bytes()).unwrap();
+        assert_eq!(answer.status, 400, "{lines:?}: {}", answer.describe());
+    }
+    for lines in ["X-A: 1", two] {
+        scene.server.raw(head(lines).as_bytes()).unwrap().expect_error(400, "UNSUPPORTED");
+    }
+    scene.server.raw(head("Host: a").as_bytes()).unwrap().expect(200);
+    scene.server.raw(head("Host: ").as_bytes()).unwrap().expect(200);
+    // Before HTTP/1.1 nobody had to say whom he meant.
+    for (lines, status) in [("", " 200 "), ("Host: a\r\n", " 200 "), ("Host: a\r\nHost: a\r\n", " 400 ")] {
+        let mut connection = scene.server.connect();
+        connection.write(format!("GET /v2/ HTTP/1.0\r\n{lines}\r\n").as_bytes()).unwrap();
+        let answer = String::from_utf8(connection.read_to_end().unwrap()).unwrap();
+        assert_eq!(answer.get(8..13), Some(status), "{lines:?}: {answer}");
+    }
+    scene.expect_nothing_left();
+}
+
+/// A head may be long, but not without end: the status says what was too long of it.
+#[test]
+fn endless_heads() {
+    let scene = Scene::new();
+    let lines = |count: usize| format!("GET /v2/ HTTP/1.1\r\nHost: h\r\n{}\r\n", "X-Field: 1\r\n".repeat(count));
+    scene.server.raw(lines(100).as_bytes()).unwrap().expect(200);
+    assert_eq!(scene.server.raw(lines(200).as_bytes()).unwrap().status, 431);
+    let long = |length: usize| format!("GET /v2/?x={} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(length));
+    scene.server.raw(long(8_000).as_bytes()).unwrap().expect(200);
+    assert_eq!(scene.server.raw(long(70_000).as_bytes()).unwrap().status, 414);
+    scene.expect_nothing_left();
+}
+
+/// Requests that come at once are answered in order, whatever becomes of each: what is left of a refused body is no request.
+#[test]
+fn requests_in_a_row() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let inner = "GET /v2/smuggled/tags/list HTTP/1.1\r\nHost: h\r\n\r\n";
+    // As much as is in memory with its head, and more than that.
+    for body in [inner.to_owned(), inner.repeat(20_000)] {
+        let (length, unknown) = (body.len(), format!("PATCH {location}0 HTTP/1.1\r\nHost: h\r\n"));
+        for (head, body, status) in [
+            (
+                format!("PATCH {location} HTTP/1.1\r\nHost: h\r\nContent-Range: 7-9\r\nContent-Length: {length}"),
+                body.clone(),
+                416,
+            ),
+            (format!("{unknown}Content-Length: {length}"), body.clone(), 404),
+            (format!("{unknown}Transfer-Encoding: chunked"), format!("{length:x}\r\n{body}\r\n0\r\n\r\n"), 404),
+            // A body that nobody asked for.
+            (format!("GET /v2/a..b/tags/list HTTP/1.1\r\nHost: h\r\nContent-Length: {length}"), body.clone(), 400),
+        ] {
+            let more = "GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+            let mut connection = scene.server.connect();
+            connection.write(format!("{head}\r\n\r\n{body}{more}").as_bytes()).unwrap();
+            assert_eq!(connection.read_response("PATCH").unwrap().status, status, "{head}");
+            connection.read_response("GET").unwrap().expect(200).expect_header("Wharf-Features", "manifest-if-match");
+            connection.read_response("HEAD").unwrap().expect(200);
+        }
+    }
+    // One that is answered has its body thrown away as well.
+    let mut connection = scene.server.connect();
+    let with_body = format!("GET /v2/ HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+    connection.write(with_body.repeat(3).as_bytes()).unwrap();
+    for _ in 0..3 {
+        connection.read_response("GET").unwrap().expect(200);
+    }
+    scene.repo().upload_status(&location).expect(204).expect_header("Range", "0-0");
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
+/// Who waits for the permission to send a body that is not wanted gets the refusal instead, and need not send it.
+#[test]
+fn a_refusal_instead_of_permission() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let blob = random(5_000_000);
+    let location = path_of(repo.patch(&repo.start_upload(), 0, b"abc").expect(202).header("Location"));
+    for (request, status) in [
+        (scene.server.patch(&format!("{location}0")), 404),
+        (scene.server.patch(&location).header("Content-Range", "7-5000006"), 416),
+        (repo.put_request("v1", OCI_INDEX, b""), 413),
+        (scene.server.put(&location), 400),
+    ] {
+        let request = request.header("Expect", "100-continue").body(&blob);
+        let answer = request.send_beginning(0).read_response("PUT").unwrap();
+        assert_eq!((answer.status, answer.interim.as_slice()), (status, [].as_slice()), "{}", answer.describe());
+    }
+    repo.upload_status(&location).expect(204).expect_header("Range", "0-2");
     scene.cancel(&location);
     scene.expect_nothing_left();
 }
@@ -317,7 +483,7 @@ fn an_oversized_manifest() {
     scene.expect_nothing_left();
 }
 
-/// What is no JSON, or no object, is no manifest, whatever type it claims.
+/// "Error Codes", code-6: what is no JSON, or no object, is no manifest, whatever type it claims.
 #[test]
 fn invalid_json() {
     let scene = Scene::new();
@@ -379,6 +545,86 @@ fn json_of_the_wrong_shape() {
         let list = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children});
         let answer = scene.repo().put("v1", OCI_INDEX, list.to_string().as_bytes());
         answer.expect_error_among(400, &["MANIFEST_INVALID", "DIGEST_INVALID"]);
+    }
+    scene.expect_nothing_left();
+}
+
+/// What is no media type is none, in the header and in the manifest, whichever of them there is.
+#[test]
+fn malformed_media_types() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let put = |declared: Option<&str>, manifest: &Value| {
+        let text = manifest.to_string();
+        let request = scene.server.put(&repo.manifest_path("v1")).body(text.as_bytes());
+        match declared {
+            Some(declared) => request.header("Content-Type", declared).send(),
+            None => request.send(),
+        }
+    };
+    let long = format!("application/{}", "x".repeat(244));
+    assert_eq!(long.len(), 256);
+    for wrong in ["x", "a/", "/b", "a/b/c", "a b/c", "text/<html>", "a/b\\", &long] {
+        put(Some(wrong), &json!({"manifests": []})).expect_error(400, "MANIFEST_INVALID");
+        for declared in [None, Some(wrong)] {
+            let answer = put(declared, &json!({"mediaType": wrong, "manifests": []})).expect_error(400, "MANIFEST_INVALID");
+            assert!(answer.body.len() < 1_000, "{}", answer.describe());
+        }
+    }
+    for wrong in [json!(17), json!(["a/b"]), json!("a/b; c=d"), json!("ä/b"), json!("a/b\n"), json!("x".repeat(1 << 20))] {
+        for declared in [None, Some("application/vnd.example.thing+json")] {
+            let answer = put(declared, &json!({"mediaType": wrong, "manifests": []})).expect_error(400, "MANIFEST_INVALID");
+            assert!(answer.body.len() < 1_000, "{}", answer.describe());
+        }
+    }
+    scene.expect_nothing_left();
+    // 255 bytes are one, and none at all means the same as no member.
+    for (declared, manifest, expected) in [
+        (Some(&long[..255]), json!({"mediaType": long[..255]}), &long[..255]),
+        (None, json!({"mediaType": long[..255]}), &long[..255]),
+        (None, json!({"mediaType": "", "manifests": []}), OCI_INDEX),
+        (Some(OCI_INDEX), json!({"mediaType": "", "manifests": []}), OCI_INDEX),
+        (Some(""), json!({"mediaType": OCI_INDEX, "manifests": []}), OCI_INDEX),
+    ] {
+        put(declared, &manifest).expect(201);
+        assert_eq!(repo.manifest("v1").expect(200).header("Content-Type"), expected);
+    }
+}
+
+/// An artifact type has at most 255 bytes; within them it may be what tools make of it.
+#[test]
+fn an_endless_artifact_type() {
+    let scene = Scene::new();
+    let repo = scene.repo();
+    let long = "x".repeat(256);
+    let list = |artifact_type: Value| json!({"schemaVersion": 2, "manifests": [], "artifactType": artifact_type}).to_string();
+    for wrong in [json!(long), json!(17), json!("x".repeat(1 << 20))] {
+        for media_type in [OCI_INDEX, DOCKER_LIST] {
+            repo.put("v1", media_type, list(wrong.clone()).as_bytes()).expect_error(400, "MANIFEST_INVALID");
+        }
+    }
+    scene.expect_nothing_left();
+    for fine in [&long[..255], "no slash", "ä/ö", ""] {
+        repo.put("v1", OCI_INDEX, list(json!(fine)).as_bytes()).expect(201);
+    }
+    // The media type of a config stands in for it.
+    let mut config = descriptor(OCI_EMPTY, EMPTY_JSON);
+    repo.push_blob(EMPTY_JSON);
+    for (media_type, status) in [(&long[..255], 201), (&long[..], 400)] {
+        config["mediaType"] = json!(media_type);
+        let image = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+        repo.put("v2", OCI_MANIFEST, image.as_bytes()).expect(status);
+    }
+}
+
+/// An image without a config is none, neither OCI's nor Docker's.
+#[test]
+fn an_image_without_config() {
+    let scene = Scene::new();
+    for media_type in [OCI_MANIFEST, DOCKER_MANIFEST] {
+        for manifest in [json!({"schemaVersion": 2, "layers": []}), json!({"schemaVersion": 2, "layers": [], "config": null})] {
+            scene.repo().put("v1", media_type, manifest.to_string().as_bytes()).expect_error(400, "MANIFEST_INVALID");
+        }
     }
     scene.expect_nothing_left();
 }

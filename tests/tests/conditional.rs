@@ -21,14 +21,14 @@ fn the_feature_is_announced() {
     }
 }
 
-/// `If-None-Match: *` creates, and only creates.
+/// `If-None-Match: *` creates, and only creates; who comes late is told so as code-12.
 #[test]
 fn if_none_match_any_creates_only() {
     let server = Server::start();
     let repo = server.repo("app");
     let (first, second) = (empty_index(), empty_index());
     repo.put_request("v1", OCI_INDEX, &first).header("If-None-Match", "*").send().expect(201);
-    let lost = repo.put_request("v1", OCI_INDEX, &second).header("If-None-Match", "*").send().expect(412);
+    let lost = repo.put_request("v1", OCI_INDEX, &second).header("If-None-Match", "*").send().expect_error(412, "DENIED");
     assert_eq!(lost.header("ETag"), etag(&first));
     assert_eq!(repo.manifest("v1").expect(200).body, first);
     assert_eq!(repo.manifest(&sha256(&second)).status, 404, "what lost left nothing behind");
@@ -66,6 +66,92 @@ fn if_match_replaces_what_was_seen() {
     put(&third, &format!("\"sha256:other\", {}", etag(&second))).expect(201);
     put(&first, "*").expect(201);
     assert_eq!(repo.manifest("v1").expect(200).body, first);
+}
+
+/// A condition that says nothing, or cannot be read, is a 400: never a push without condition.
+#[test]
+fn a_malformed_condition_is_400() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let (there, new) = (empty_index(), empty_index());
+    repo.put("v1", OCI_INDEX, &there).expect(201);
+    for name in ["If-Match", "If-None-Match"] {
+        for value in ["", " ", ",", ", ,", "abc", "W/", "\"x", &sha256(&there), "\"x\", y"] {
+            for reference in ["v1", "v2", &sha256(&new)] {
+                let answer = repo.put_request(reference, OCI_INDEX, &new).header(name, value).send();
+                assert_eq!(answer.status, 400, "{name}: {value:?}: {}", answer.describe());
+                answer.expect_error(400, "UNSUPPORTED");
+            }
+        }
+    }
+    assert_eq!(repo.tag_list(""), ["v1"]);
+    assert_eq!(repo.manifest("v1").expect(200).body, there);
+    assert_eq!(repo.manifest(&sha256(&new)).status, 404);
+    // Lines of one name are one list, in which an empty line counts for nothing.
+    repo.put_request("v1", OCI_INDEX, &new).header("If-Match", "").header("If-Match", etag(&there)).send().expect(201);
+}
+
+/// A tag that a proxy has called weak names the same bytes.
+#[test]
+fn a_weakened_tag_counts() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let (first, second) = (empty_index(), empty_index());
+    repo.put("v1", OCI_INDEX, &first).expect(201);
+    let put = |name: &str, value: &str| repo.put_request("v1", OCI_INDEX, &second).header(name, format!("W/{value}")).send();
+    put("If-None-Match", &etag(&first)).expect(412);
+    put("If-Match", &etag(&second)).expect(412);
+    put("If-Match", &etag(&first)).expect(201);
+    assert_eq!(repo.manifest("v1").expect(200).body, second);
+}
+
+/// `If-None-Match` on several lines is one list, on a push and on a pull.
+#[test]
+fn conditions_may_come_on_several_lines() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let (first, second) = (empty_index(), empty_index());
+    repo.put("v1", OCI_INDEX, &first).expect(201);
+    for lines in [[etag(&first), etag(&second)], [etag(&second), etag(&first)], ["\"x\"".to_owned(), "*".to_owned()]] {
+        let [one, two] = &lines;
+        let put = repo.put_request("v1", OCI_INDEX, &second);
+        put.header("If-None-Match", one).header("If-None-Match", two).send().expect_error(412, "DENIED");
+        let get = repo.manifest_request("GET", "v1");
+        get.header("If-None-Match", one).header("If-None-Match", two).send().expect(304);
+    }
+    assert_eq!(repo.manifest("v1").expect(200).body, first);
+}
+
+/// `If-Match` on a pull: what is not what the client wants is a 412, with a body or, for HEAD, without.
+#[test]
+fn a_pull_of_something_else_is_412() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let image = repo.push_random("v1");
+    let blob = sha256(&image.config);
+    let mut connection = server.connect();
+    for (path, digest) in [(repo.manifest_path("v1"), &image.digest), (repo.blob_path(&blob), &blob)] {
+        for (value, status) in [
+            ("\"sha256:other\"", 412),
+            (&format!("\"{}\"", sha256(b"other")), 412),
+            (&format!("\"{digest}\""), 200),
+            (&format!("\"x\", W/\"{digest}\""), 200),
+            ("*", 200),
+            ("nonsense", 200),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let request = server.request(method, &path).header("If-Match", value);
+                let answer = request.send_on(&mut connection).expect("an answer");
+                assert_eq!(answer.status, status, "{method} {path} if {value}: {}", answer.describe());
+                if status == 412 {
+                    assert_eq!(answer.header("ETag"), format!("\"{digest}\""));
+                }
+                if method == "GET" && status == 412 {
+                    answer.expect_error(412, "DENIED");
+                }
+            }
+        }
+    }
 }
 
 /// The ETag of an answer can be sent back as it is.

@@ -1,10 +1,14 @@
 //! Clients that are slow, silent, stuck or many: each is given up in time, and costs what it costs and no more.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wharf_tests::{Config, Program, Server, eventually, path_of, random, sha256, with_query};
+use wharf_tests::{
+    Config, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Program, Server, eventually, path_of, random, sha256,
+    with_query,
+};
 
 /// Times short enough for a test, far enough from what a busy machine takes.
 fn config() -> Config {
@@ -249,4 +253,74 @@ fn ever_new_names_do_not_grow_memory() {
     (1_000..4_000).for_each(&mut ask);
     let after = anonymous_memory(&server);
     assert!(after < before + 6 * 1024, "from {before} KiB to {after} KiB");
+}
+
+/// The most anonymous memory that the server's process has while `work` is done, in KiB.
+fn most_memory(server: &Server, work: impl FnOnce()) -> usize {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(Ordering::Relaxed) {
+                most = most.max(anonymous_memory(server));
+                sleep(Duration::from_millis(1));
+            }
+            most
+        });
+        work();
+        done.store(true, Ordering::Relaxed);
+        watching.join().expect("the watching thread")
+    })
+}
+
+/// JSON of about 4 MiB: as many items as fit between `head` and `tail`.
+fn large_json(head: &str, item: impl Fn(usize) -> String, tail: &str) -> Vec<u8> {
+    let mut json = head.to_owned();
+    for number in 0.. {
+        let item = item(number);
+        if json.len() + item.len() + tail.len() >= 4 << 20 {
+            break;
+        }
+        json += &item;
+        json.push(',');
+    }
+    json.pop();
+    (json + tail).into_bytes()
+}
+
+/// A manifest takes about the room of its text, also one that is nothing but small values: eight at once, of every member that is looked at and some that
+/// are not.
+#[test]
+fn large_manifests_take_no_more_memory_than_their_text() {
+    let all = |text: &'static str| move |_: usize| text.to_owned();
+    let descriptor = |number: usize| format!(r#"{{"digest":"{}"}}"#, sha256(&number.to_le_bytes()));
+    let text = |start: &str, end: &str| format!("{start}{}{end}", "x".repeat(4_000_000)).into_bytes();
+    let bodies = [
+        (OCI_MANIFEST, large_json(r#"{"fsLayers":["#, all("0"), "]}")),
+        (OCI_MANIFEST, large_json(r#"{"schemaVersion":["#, all("[]"), "]}")),
+        (OCI_MANIFEST, large_json(r#"{"x":["#, all("{}"), "]}")),
+        (OCI_INDEX, large_json(r#"{"manifests":["#, all("{}"), "]}")),
+        (OCI_INDEX, large_json(r#"{"manifests":["#, descriptor, "]}")),
+        (DOCKER_LIST, large_json(r#"{"layers":["#, all("0"), "]}")),
+        (DOCKER_MANIFEST, large_json(r#"{"config":{"digest":"x","urls":["#, all(r#""""#), "]}}")),
+        (OCI_INDEX, large_json(r#"{"subject":0,"annotations":{"#, all(r#""a":"""#), "}}")),
+        (OCI_INDEX, text(r#"{"subject":""#, r#""}"#)),
+        (OCI_INDEX, text(r#"{"subject":{"digest":""#, r#""}}"#)),
+    ];
+    for (media_type, body) in &bodies {
+        // A server of its own for each: what an allocator keeps for the next one is not the question.
+        let server = Server::launch(Program::Wharf, Config::default());
+        let repo = server.repo("app");
+        repo.put("v1", media_type, b"{").expect(400);
+        let before = anonymous_memory(&server);
+        let most = most_memory(&server, || {
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| repo.put("v1", media_type, body).expect(400));
+                }
+            });
+        });
+        let text = String::from_utf8_lossy(&body[..40]);
+        assert!(most < before + 64 * 1024, "{text}…: from {before} KiB to {most} KiB");
+    }
 }

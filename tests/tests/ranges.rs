@@ -93,6 +93,31 @@ fn an_interrupted_pull_is_resumed() {
     assert!([answer.body, rest.body].concat() == blob);
 }
 
+/// Whatever an answer holds of a blob, it says of which, and that it may be kept for ever.
+#[test]
+fn every_answer_about_a_blob_names_it_and_may_be_kept() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let digest = repo.push_blob(&random(10_000));
+    let get = || server.get(&repo.blob_path(&digest));
+    let head = || server.head(&repo.blob_path(&digest));
+    let known = format!("\"{digest}\"");
+    for (answer, status) in [
+        (get().send(), 200),
+        (head().send(), 200),
+        (get().header("Range", "bytes=5-9").send(), 206),
+        (get().header("Range", "bytes=5-9,0-0").send(), 206),
+        (get().header("If-None-Match", &known).send(), 304),
+        (head().header("If-None-Match", &known).send(), 304),
+    ] {
+        let answer = answer.expect(status);
+        assert_eq!(answer.header("Docker-Content-Digest"), digest);
+        assert_eq!(answer.header("ETag"), known);
+        assert_eq!(answer.header("Cache-Control"), "max-age=31536000, immutable");
+        assert_eq!(answer.header("Accept-Ranges"), "bytes");
+    }
+}
+
 /// Several ranges, in the order asked for, which need not be theirs in the blob; adjacent ones are not joined.
 #[test]
 fn several_ranges_in_the_order_asked() {
@@ -202,7 +227,8 @@ fn overlapping_ranges_beyond_the_size_are_416() {
     let blob = random(10_000);
     let digest = repo.push_blob(&blob);
     for range in ["bytes=0-,0-", "bytes=0-9999,0-0", "bytes=0-6000,4000-9999", &header(&vec![(0, 9_999); 1_000])] {
-        ranged(&server, &repo, &digest, range).expect(416);
+        let answer = ranged(&server, &repo, &digest, range).expect_error(416, "UNSUPPORTED");
+        assert!(answer.json()["errors"][0]["message"].as_str().unwrap().contains("overlap"), "{}", answer.describe());
     }
     // Overlap alone is none.
     expect_ranges(&server, &repo, &blob, &[(0, 99), (50, 149)]);
@@ -224,6 +250,36 @@ fn what_is_no_range_is_ignored() {
         assert!([200, 400, 416].contains(&answer.status), "{range}: {}", answer.describe());
         assert!(answer.status != 200 || answer.body == blob, "{range}");
     }
+}
+
+/// The unit is the same in any case.
+#[test]
+fn the_unit_is_read_in_any_case() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(1_000);
+    let digest = repo.push_blob(&blob);
+    for range in ["Bytes=0-1", "BYTES=0-1", "bYtEs=0-1"] {
+        assert_eq!(parts(&ranged(&server, &repo, &digest, range)), [part(&blob, 0, 1)], "{range}");
+    }
+}
+
+/// Two `Range` lines are no list of ranges: neither counts.
+#[test]
+fn two_ranges_on_two_lines_are_none() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(1_000);
+    let digest = repo.push_blob(&blob);
+    let ask = |name: &str, first: &str, second: &str| {
+        let request = server.get(&repo.blob_path(&digest)).header("Range", "bytes=0-1");
+        if name == "Range" { request.header(name, second) } else { request.header(name, first).header(name, second) }.send()
+    };
+    let known = format!("\"{digest}\"");
+    for second in ["bytes=2-3", "bytes=0-1", "bytes=5000-", "x"] {
+        assert!(ask("Range", "", second).expect(200).body == blob, "{second}");
+    }
+    assert!(ask("If-Range", &known, "\"other\"").expect(200).body == blob);
 }
 
 /// `If-Range`: the part if the blob is still the one meant, else the whole.

@@ -95,7 +95,7 @@ fn errors_carry_a_request_id() {
     }
 }
 
-/// "Endpoints": a known place with a method it does not have is a 405 that says which it has.
+/// "Endpoints", code-13: a known place with a method it does not have is a 405 that says which it has.
 #[test]
 fn a_wrong_method_is_405() {
     let server = Server::start();
@@ -161,7 +161,7 @@ fn an_unknown_route_is_404() {
     }
 }
 
-/// "Pulling manifests", `<name>`: what does not match the grammar is refused, at every endpoint, and creates nothing.
+/// "Pulling manifests", `<name>`, code-8: what does not match the grammar is refused, at every endpoint, and creates nothing.
 #[test]
 fn an_invalid_name_is_400() {
     let server = Server::start();

@@ -68,7 +68,7 @@ fn an_index_is_pulled_without_accept() {
     assert_eq!(answer.header("Content-Type"), wharf_tests::OCI_INDEX);
 }
 
-/// "Pulling manifests": an unknown tag or digest is a 404.
+/// "Pulling manifests", code-7: an unknown tag or digest is a 404.
 #[test]
 fn an_unknown_manifest_is_404() {
     let server = Server::start();
@@ -162,7 +162,7 @@ fn blobs_of_every_size_come_back() {
     }
 }
 
-/// "Pulling blobs": an unknown digest is a 404.
+/// "Pulling blobs", code-1: an unknown digest is a 404.
 #[test]
 fn an_unknown_blob_is_404() {
     let server = Server::start();

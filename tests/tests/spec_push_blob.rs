@@ -138,6 +138,64 @@ fn a_single_post_completes_a_blob() {
     assert_eq!(answer.header("Docker-Content-Digest"), sha256(&blob));
 }
 
+/// "Single POST", end-4b, by SHA-512.
+#[test]
+fn a_single_post_takes_a_sha512_digest() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(70_000);
+    let digest = sha512(&blob);
+    let answer = server.post(&repo.uploads_path(&format!("digest={digest}"))).body(&blob).send();
+    server.expect_blob_at(&answer, &blob);
+    assert_eq!(answer.header("Docker-Content-Digest"), digest);
+    assert!(repo.blob(&sha256(&blob)).expect(200).body == blob);
+    let wrong = server.post(&repo.uploads_path(&format!("digest={}", sha512(b"other")))).body(&blob).send();
+    wrong.expect_error(400, "DIGEST_INVALID");
+}
+
+/// "Single POST", end-4b: the body may come without a length.
+#[test]
+fn a_single_post_takes_a_body_without_length() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(300_000);
+    let target = repo.uploads_path(&format!("digest={}", sha256(&blob)));
+    let answer = server.post(&target).chunked(blob.chunks(7_919)).send();
+    server.expect_blob_at(&answer, &blob);
+}
+
+/// "Single POST", end-4b: the blob of no bytes, with its length and without.
+#[test]
+fn a_single_post_completes_the_empty_blob() {
+    let server = Server::start();
+    for digest in [sha256(b""), sha512(b"")] {
+        for with_length in [true, false] {
+            let repo = server.repo(if with_length { "sized" } else { "chunked" });
+            let request = server.post(&repo.uploads_path(&format!("digest={digest}")));
+            let answer = if with_length { request.body(b"").send() } else { request.chunked([]).send() };
+            server.expect_blob_at(&answer, b"");
+            assert_eq!(answer.header("Docker-Content-Digest"), digest);
+        }
+    }
+}
+
+/// "Single POST", end-4b: a digest without a body opens a session, which takes the blob.
+#[test]
+fn a_post_with_a_digest_but_no_body_opens_a_session() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(1_000);
+    for digest in [sha256(&blob), sha512(&blob)] {
+        let answer =
+            server.post(&repo.uploads_path(&format!("digest={digest}"))).header("Content-Length", "0").send().expect(202);
+        let location = path_of(answer.header("Location"));
+        uuid_in(&location);
+        assert!(!repo.has_blob(&digest));
+        server.expect_blob_at(&repo.finish(&location, &digest, &blob), &blob);
+        repo.delete_blob(&digest).expect(202);
+    }
+}
+
 /// "Pushing blobs": a digest that cannot be read, or of an algorithm that is not supported, is a 400 everywhere.
 #[test]
 fn an_invalid_digest_is_400() {
@@ -253,7 +311,39 @@ fn a_last_chunk_out_of_order_is_416() {
     server.expect_blob_at(&answer, &blob);
 }
 
-/// "Pushing a blob in chunks": a range and a length that contradict each other are refused, and nothing is taken.
+/// "Pushing a blob in chunks": a closing PUT without a last chunk may say where it is, but not another place, nor nonsense.
+#[test]
+fn the_range_of_an_empty_last_chunk_is_checked() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(1_000);
+    for chunked in [false, true] {
+        let location = path_of(repo.patch(&repo.start_upload(), 0, &blob).expect(202).header("Location"));
+        let target = with_query(&location, &format!("digest={}", sha256(&blob)));
+        let put = |range: &str| {
+            let request = server.put(&target).header("Content-Range", range);
+            if chunked { request.chunked([]).send() } else { request.body(b"").send() }
+        };
+        for malformed in ["", "x", "1000", "1000-", "1000-999", "bytes1000-1000", "bytes 1000-1000/5"] {
+            put(malformed).expect_error(400, "BLOB_UPLOAD_INVALID");
+        }
+        for elsewhere in ["0-999", "0-0", "999-999", "1001-1001"] {
+            put(elsewhere).expect_error(416, "BLOB_UPLOAD_INVALID");
+        }
+        assert!(!repo.has_blob(&sha256(&blob)));
+        repo.upload_status(&location).expect(204).expect_header("Range", "0-999");
+        if chunked {
+            // A body that may be of any length is short of what it says.
+            put("1000-1000").expect_error(400, "SIZE_INVALID");
+        } else {
+            // So some clients close their session.
+            server.expect_blob_at(&put("1000-1000"), &blob);
+            repo.delete_blob(&sha256(&blob)).expect(202);
+        }
+    }
+}
+
+/// "Pushing a blob in chunks", code-10: a range and a length that contradict each other are refused, and nothing is taken.
 #[test]
 fn a_chunk_of_another_length_than_its_range_is_refused() {
     let server = Server::start();
@@ -267,18 +357,52 @@ fn a_chunk_of_another_length_than_its_range_is_refused() {
     server.expect_blob_at(&repo.finish(&location, &sha256(b"abcde"), b""), b"abcde");
 }
 
-/// "Pushing a blob in chunks": what is no range is refused; the form of RFC 9110, which some clients send, is not.
+/// "Pushing a blob in chunks", code-10: a chunk without a length that is shorter or longer than its range is refused at its end. What it had within its range is
+/// kept, as of any chunk that breaks, and the status says so.
+#[test]
+fn a_streamed_chunk_of_another_length_than_its_range_is_refused() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let blob = random(100_000);
+    for (last, kept) in [(59_999, 60_000), (149_999, 100_000)] {
+        let location = repo.start_upload();
+        let request = server.patch(&location).header("Content-Range", format!("0-{last}"));
+        request.chunked(blob.chunks(9_001)).send().expect_error(400, "SIZE_INVALID");
+        let status = repo.upload_status(&location).expect(204);
+        assert_eq!(status.header("Range"), format!("0-{}", kept - 1));
+        server.expect_blob_at(&repo.finish(&location, &sha256(&blob), &blob[kept..]), &blob);
+        repo.delete_blob(&sha256(&blob)).expect(202);
+    }
+}
+
+/// "Pushing a blob in chunks", code-2: what is no range is refused; the form of RFC 9110, which some clients send, is not.
 #[test]
 fn the_form_of_content_range_is_checked() {
     let server = Server::start();
     let repo = server.repo("app");
     let location = repo.start_upload();
-    for range in ["a-b", "0", "-4", "4-0", "0--4", "99999999999999999999-99999999999999999999999"] {
+    for range in [
+        "a-b",
+        "0",
+        "-4",
+        "4-0",
+        "0--4",
+        "99999999999999999999-99999999999999999999999",
+        "bytes0-4",
+        "bytes 0-4/2",
+        "bytes 0-4/",
+        "items 0-4/5",
+        "0-4/5",
+    ] {
         let answer = repo.patch_request(&location, b"abcde").header("Content-Range", range).send();
-        assert!([400, 416].contains(&answer.status), "{range:?}: {}", answer.describe());
+        assert_eq!(answer.status, 400, "{range:?}: {}", answer.describe());
+        answer.expect_error(400, "BLOB_UPLOAD_INVALID");
     }
+    repo.upload_status(&location).expect(204).expect_header("Range", "0-0");
     let answer = repo.patch_request(&location, b"abcde").header("Content-Range", "bytes 0-4/*").send().expect(202);
     assert_eq!(answer.header("Range"), "0-4");
+    repo.patch_request(&location, b"fg").header("Content-Range", "Bytes 5-6/7").send().expect(202);
+    server.expect_blob_at(&repo.finish(&location, &sha256(b"abcdefg"), b""), b"abcdefg");
 }
 
 /// "Pushing a blob in chunks", without range and length: a stream of unknown length is appended.
@@ -331,7 +455,7 @@ fn the_status_tells_the_offset_and_disturbs_nothing() {
     server.expect_blob_at(&repo.finish(&location, &sha256(&blob), b""), &blob);
 }
 
-/// "Endpoints", end-5, end-6, end-13, end-14: what is no open session is a 404, however it is addressed.
+/// "Endpoints", end-5, end-6, end-13, end-14, code-3: what is no open session is a 404, however it is addressed.
 #[test]
 fn an_unknown_session_is_404() {
     let server = Server::start();

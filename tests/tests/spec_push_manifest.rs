@@ -148,13 +148,128 @@ fn an_unknown_type_is_accepted() {
     let server = Server::start();
     let repo = server.repo("app");
     let media_type = "application/vnd.example.thing.v3+json";
-    for (tag, manifest) in
-        [("named", json!({"mediaType": media_type, "things": [1, 2]})), ("plain", json!({"things": {"layers": "no list"}}))]
-    {
-        repo.put(tag, media_type, &bytes(&manifest)).expect(201);
-        let answer = repo.manifest(tag).expect(200);
+    for manifest in [
+        json!({"mediaType": media_type, "things": [1, 2]}),
+        json!({"things": {"layers": "no list"}}),
+        // Members that mean something in other kinds may mean anything here.
+        json!({"config": {"a": 1}}),
+        json!({"config": "text"}),
+        json!({"layers": "x"}),
+        json!({"layers": [1, 2]}),
+        json!({"layers": [{"digest": "blake3:00"}]}),
+        json!({"annotations": {"a": 1}}),
+        json!({"manifests": {"a": 1}}),
+        json!({"subject": "text", "blobs": 7}),
+        json!({"artifactType": 7}),
+        json!({"artifactType": "x".repeat(1_000)}),
+        json!({"schemaVersion": 1}),
+        json!({"schemaVersion": "1.0", "fsLayers": []}),
+    ] {
+        let answer = repo.put("v1", media_type, &bytes(&manifest));
+        assert_eq!(answer.status, 201, "{manifest}: {}", answer.describe());
+        assert_eq!(answer.get("OCI-Subject"), None);
+        let answer = repo.manifest("v1").expect(200);
         assert_eq!(answer.body, bytes(&manifest));
         assert_eq!(answer.header("Content-Type"), media_type);
+    }
+}
+
+/// "Definitions", manifest: what a document of an unknown type names in the usual way is kept for it, and must be there.
+#[test]
+fn an_unknown_type_keeps_what_it_names() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let layer = random(100);
+    let manifest = json!({
+        "config": {"a": 1},
+        "layers": [descriptor(OCI_LAYER, &layer)],
+        "manifests": "none",
+        "subject": descriptor(OCI_MANIFEST, b"subject"),
+    });
+    let media_type = "application/vnd.example.thing.v3+json";
+    let answer = repo.put("v1", media_type, &bytes(&manifest)).expect_error(404, "MANIFEST_BLOB_UNKNOWN");
+    assert_eq!(answer.error_digests(), [sha256(&layer)].into());
+    repo.push_blob(&layer);
+    let answer = repo.put("v1", media_type, &bytes(&manifest)).expect(201);
+    assert_eq!(answer.header("OCI-Subject"), sha256(b"subject"));
+    repo.delete_blob(&sha256(&layer)).expect_error(405, "UNSUPPORTED");
+    assert_eq!(repo.referrers(&sha256(b"subject")).expect(200).json()["manifests"][0]["mediaType"], media_type);
+}
+
+/// "Pushing Manifests": without a type in the header, or with one that says nothing, the manifest's own counts, or what it is by its form.
+#[test]
+fn a_manifest_without_content_type_is_accepted() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let image = Image::random();
+    repo.push_blobs(&image);
+    let mut unnamed: Value = serde_json::from_slice(&image.manifest).unwrap();
+    unnamed.as_object_mut().unwrap().remove("mediaType");
+    let list = json!({"schemaVersion": 2, "manifests": []});
+    let put = |declared: Option<&str>, manifest: &[u8]| {
+        let request = server.put(&repo.manifest_path("v1"));
+        match declared {
+            Some(declared) => request.header("Content-Type", declared).body(manifest).send(),
+            None => request.body(manifest).send(),
+        }
+    };
+    put(None, &image.manifest).expect(201);
+    assert_eq!(repo.manifest("v1").expect(200).header("Content-Type"), OCI_MANIFEST);
+    for declared in [None, Some("application/octet-stream"), Some("application/json")] {
+        for (manifest, expected) in [(&unnamed, OCI_MANIFEST), (&list, OCI_INDEX)] {
+            put(declared, &bytes(manifest)).expect(201);
+            let answer = repo.manifest("v1").expect(200);
+            assert_eq!(answer.header("Content-Type"), expected, "{declared:?}");
+            assert_eq!(answer.body, bytes(manifest));
+        }
+        for neither in
+            [json!({}), json!({"layers": []}), json!({"config": descriptor(OCI_CONFIG, &image.config), "manifests": []})]
+        {
+            put(declared, &bytes(&neither)).expect_error(400, "MANIFEST_INVALID");
+        }
+    }
+}
+
+/// "Definitions", digest: config, layers and children may be named by SHA-512, and are held by it.
+#[test]
+fn content_named_by_sha512_is_found_and_held() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let by_sha512 =
+        |media_type: &str, content: &[u8]| json!({"mediaType": media_type, "digest": sha512(content), "size": content.len()});
+    let (config, layer) = (random(100), random(200));
+    let image = bytes(&json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": by_sha512(OCI_CONFIG, &config),
+        "layers": [by_sha512(OCI_LAYER, &layer)],
+    }));
+    let answer = repo.put("v1", OCI_MANIFEST, &image).expect_error(404, "MANIFEST_BLOB_UNKNOWN");
+    assert_eq!(answer.error_digests(), [sha512(&config), sha512(&layer)].into());
+    for blob in [&config, &layer] {
+        repo.finish(&repo.start_upload(), &sha512(blob), blob).expect(201);
+    }
+    repo.put("v1", OCI_MANIFEST, &image).expect(201);
+    assert_eq!(repo.manifest("v1").expect(200).body, image);
+    for blob in [&config, &layer] {
+        for digest in [sha256(blob), sha512(blob)] {
+            repo.delete_blob(&digest).expect_error(405, "UNSUPPORTED");
+            assert!(repo.blob(&digest).expect(200).body == *blob);
+        }
+    }
+    let list = index(&[by_sha512(OCI_MANIFEST, &image)]);
+    repo.put("list", OCI_INDEX, &list).expect(201);
+    let absent = index(&[by_sha512(OCI_MANIFEST, b"absent")]);
+    let answer = repo.put("list", OCI_INDEX, &absent).expect_error(404, "MANIFEST_BLOB_UNKNOWN");
+    assert_eq!(answer.error_digests(), [sha512(b"absent")].into());
+    assert_eq!(repo.manifest("list").expect(200).body, list);
+    // Once nothing names them, either digest removes a blob.
+    repo.delete(&sha256(&list)).expect(202);
+    repo.delete(&sha256(&image)).expect(202);
+    repo.delete_blob(&sha512(&config)).expect(202);
+    repo.delete_blob(&sha256(&layer)).expect(202);
+    for blob in [&config, &layer] {
+        assert!(!repo.has_blob(&sha256(blob)) && !repo.has_blob(&sha512(blob)));
     }
 }
 

@@ -100,6 +100,20 @@ fn too_many_tags_are_414() {
     assert_eq!(repo.tag_list("").len(), 65);
 }
 
+/// End-7b: the parameter belongs to a push by digest; with a tag in the path it is a 400, and nothing is pushed.
+#[test]
+fn tags_with_a_push_by_tag_are_refused() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    repo.push_random("there");
+    let manifest = empty_index();
+    for reference in ["v1?tag=v2", "v1?tag=v1", "there?tag=v2"] {
+        repo.put(reference, OCI_INDEX, &manifest).expect_error(400, "UNSUPPORTED");
+    }
+    assert_eq!(repo.manifest(&sha256(&manifest)).status, 404);
+    assert_eq!(repo.tag_list(""), ["there"]);
+}
+
 /// End-7b: without the parameter no tag is announced.
 #[test]
 fn no_tag_is_announced_that_was_not_asked_for() {
@@ -134,6 +148,20 @@ fn the_subject_of_an_index_is_confirmed() {
     let list = list.to_string().into_bytes();
     let answer = repo.put("list", OCI_INDEX, &list).expect(201);
     assert_eq!(answer.header("OCI-Subject"), image.digest);
+}
+
+/// "Pushing Manifests with Subject": a subject by SHA-512 is confirmed as it was named.
+#[test]
+fn a_sha512_subject_is_confirmed() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let image = repo.push_random("v1");
+    let digest = sha512(&image.manifest);
+    let subject = json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": image.manifest.len()});
+    let manifest = artifact(Some(&subject), Some("application/vnd.example"), &[]);
+    repo.push_blob(wharf_tests::EMPTY_JSON);
+    let answer = repo.put(&sha256(&manifest), OCI_MANIFEST, &manifest).expect(201);
+    assert_eq!(answer.header("OCI-Subject"), digest);
 }
 
 /// "Push": a subject may come after what refers to it.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Repo, Response, Server, artifact, descriptor,
-    empty_index, next_link, sha256, sha512,
+    DOCKER_LIST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Repo, Response, Server, artifact,
+    descriptor, empty_index, index, next_link, sha256, sha512,
 };
 
 const SBOM: &str = "application/vnd.example.sbom.v1+json";
@@ -132,25 +132,38 @@ fn the_type_falls_back_to_the_configuration() {
     }
 }
 
-/// End-12a: an index is a referrer, too; without artifact type it has none.
+/// End-12a: an index is a referrer, too; without artifact type it has none, whatever else it has.
 #[test]
 fn an_index_is_a_referrer() {
     let server = Server::start();
     let repo = server.repo("app");
     let image = repo.push_random("v1");
-    for artifact_type in [None, Some(SBOM)] {
+    repo.push_blob(EMPTY_JSON);
+    for (media_type, artifact_type, has_config) in [
+        (OCI_INDEX, None, false),
+        (OCI_INDEX, Some(SBOM), false),
+        (OCI_INDEX, None, true),
+        (OCI_INDEX, Some(""), true),
+        (OCI_INDEX, Some(SBOM), true),
+        (DOCKER_LIST, None, true),
+    ] {
         let mut list: Value = serde_json::from_slice(&empty_index()).unwrap();
+        list["mediaType"] = json!(media_type);
         list["subject"] = subject(&image);
         if let Some(artifact_type) = artifact_type {
             list["artifactType"] = json!(artifact_type);
         }
+        if has_config {
+            list["config"] = descriptor(SIGNATURE, EMPTY_JSON);
+        }
         let bytes = list.to_string().into_bytes();
-        repo.put(&sha256(&bytes), OCI_INDEX, &bytes).expect(201);
+        repo.put(&sha256(&bytes), media_type, &bytes).expect(201);
         let found = descriptors(&repo.referrers(&image.digest));
         let found = found.iter().find(|d| d["digest"] == json!(sha256(&bytes))).expect("the referrer");
-        assert_eq!(found["mediaType"], OCI_INDEX);
+        assert_eq!(found["mediaType"], media_type);
         assert_eq!(found["size"], bytes.len());
-        assert_eq!(found.get("artifactType").and_then(Value::as_str), artifact_type);
+        let expected = artifact_type.filter(|text| !text.is_empty());
+        assert_eq!(found.get("artifactType"), expected.map(|text| json!(text)).as_ref(), "{list}");
         assert_eq!(found["annotations"], list["annotations"]);
     }
 }
@@ -311,4 +324,40 @@ fn a_tag_of_the_fallback_schema_is_an_ordinary_tag() {
     repo.put(&tag, OCI_INDEX, &list).expect(201);
     assert_eq!(repo.manifest(&tag).expect(200).body, list);
     assert_eq!(digests(&repo.referrers(&image.digest)), [layer].into());
+}
+
+/// "Enabling the Referrers API": what a client listed under a tag of the fallback schema, because it took the registry for one without referrers, is listed, as
+/// is what it never listed there; before, with and after the subject.
+#[test]
+fn manifests_listed_by_the_fallback_schema_are_referrers() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    let image = Image::random();
+    let described = |manifest: &[u8], kind: &str| {
+        let mut descriptor = descriptor(OCI_MANIFEST, manifest);
+        descriptor["artifactType"] = json!(kind);
+        descriptor
+    };
+    let (sbom, signature, unlisted) = (
+        artifact(Some(&subject(&image)), Some(SBOM), &[]),
+        artifact(Some(&subject(&image)), Some(SIGNATURE), &[]),
+        artifact(Some(&subject(&image)), None, &[]),
+    );
+    let tag = image.digest.replace(':', "-");
+    // Listed, though it is about nothing.
+    let other = artifact(None, Some(SBOM), &[]);
+    for manifest in [&sbom, &other] {
+        repo.push_artifact(manifest);
+    }
+    repo.put(&tag, OCI_INDEX, &index(&[described(&sbom, SBOM), described(&other, SBOM)])).expect(201);
+    assert_eq!(digests(&repo.referrers(&image.digest)), [sha256(&sbom)].into());
+    repo.push("v1", &image);
+    repo.push_artifact(&signature);
+    repo.put(&tag, OCI_INDEX, &index(&[described(&sbom, SBOM), described(&signature, SIGNATURE)])).expect(201);
+    repo.push_artifact(&unlisted);
+    let expected: BTreeSet<_> = [&sbom, &signature, &unlisted].map(|manifest| sha256(manifest)).into();
+    assert_eq!(digests(&repo.referrers(&image.digest)), expected);
+    // The tag is the client's: it lists what it lists, and may go.
+    repo.delete(&tag).expect(202);
+    assert_eq!(digests(&repo.referrers(&image.digest)), expected);
 }

@@ -56,7 +56,7 @@ fn tags_are_in_byte_order() {
     assert_eq!(repo.tag_list(""), expected);
 }
 
-/// End-8a: a repository that is not there is a 404.
+/// End-8a, code-9: a repository that is not there is a 404.
 #[test]
 fn tags_of_an_unknown_repository_are_404() {
     let server = Server::start();

@@ -1,8 +1,11 @@
 //! What a registry has to understand of a manifest: what it is, what it names, and what it refers to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Digest, media_type};
 
@@ -53,22 +56,30 @@ pub struct Manifest {
     pub references: Vec<Referenced>,
     /// The manifest that this one is about.
     pub subject: Option<Digest>,
-    /// The artifact type that a referrers list shows (distribution-spec, "Listing Referrers"): `artifactType`, else an image
-    /// manifest's config media type.
+    /// The artifact type that a referrers list shows (distribution-spec, "Listing Referrers"): `artifactType`, else the media
+    /// type of the config; an index has no type but its own.
     pub artifact_type: Option<String>,
-    /// Annotations, as JSON text; `None` when there are none.
+    /// Annotations, as they are written in the manifest; `None` when there are none.
     pub annotations: Option<String>,
 }
 
 /// Why bytes are not a manifest that this registry takes.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or JSON in which a known field has another type.
+    /// Not JSON, or with a known member twice.
     #[error("not a manifest: {0}")]
     Json(#[from] serde_json::Error),
     /// Not UTF-8, or not a JSON object.
     #[error("not a manifest: it is no JSON object")]
     NotAnObject,
+    /// A known member of another form than it has.
+    #[error("not a manifest: `{member}` must be {form}")]
+    Form {
+        /// The member's name.
+        member: &'static str,
+        /// What it should hold.
+        form: &'static str,
+    },
     /// The `mediaType` field and the declared type differ.
     #[error("the manifest says it is {field}, the Content-Type header {declared}")]
     MediaTypeDiffers {
@@ -99,119 +110,346 @@ pub enum ManifestError {
     TooMany,
 }
 
-/// An image has at most a few hundred layers and an index a few dozen platforms; 4 MiB of JSON could hold 30,000 descriptors.
+/// An image has at most a few hundred layers and an index a few dozen platforms; 4 MiB of JSON could hold 40,000 descriptors.
 const MAX_REFERENCES: usize = 16_384;
+/// Bytes of a descriptor at least: `{"digest":"sha256:…"}` and a comma.
+const SHORTEST: usize = 86;
+/// Bytes of a media type or digest at most, as it is written, with quotes and a few escapes.
+const LONGEST: usize = 1_024;
 
+/// The members that matter to a registry, as they are written. A manifest is as long as its sender likes, and JSON values take many times the room of
+/// their text, so nothing is built of a value before it is known to be of use.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
-    schema_version: Option<serde_json::Value>,
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    config: Option<Entry>,
-    #[serde(default)]
-    layers: Option<Vec<Entry>>,
-    #[serde(default)]
-    blobs: Option<Vec<Entry>>,
-    #[serde(default)]
-    manifests: Option<Vec<Entry>>,
-    subject: Option<Entry>,
-    annotations: Option<BTreeMap<String, String>>,
-    fs_layers: Option<serde_json::Value>,
+struct Outline<'a> {
+    #[serde(borrow)]
+    schema_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    media_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    artifact_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    layers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    blobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    manifests: Option<&'a RawValue>,
+    #[serde(borrow)]
+    subject: Option<&'a RawValue>,
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fs_layers: Option<&'a RawValue>,
 }
 
+/// The members of a descriptor that matter, as they are written.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct RawEntry<'a> {
+    #[serde(borrow)]
+    media_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    digest: Option<&'a RawValue>,
+    #[serde(borrow)]
+    size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    urls: Option<&'a RawValue>,
+}
+
+/// What a descriptor says.
 struct Entry {
-    #[serde(default)]
-    media_type: Option<String>,
-    digest: String,
-    /// Only its form is checked.
-    #[serde(default, rename = "size")]
-    _size: Option<u64>,
-    #[serde(default)]
-    urls: Option<Vec<String>>,
+    media_type: String,
+    digest: Digest,
+    /// It is to be had somewhere else, too.
+    has_urls: bool,
 }
 
 impl Entry {
-    fn digest(&self) -> Result<Digest, ManifestError> {
-        self.digest.parse().map_err(|source| ManifestError::Digest { digest: self.digest.clone(), source })
+    fn read(member: &'static str, value: &RawValue) -> Result<Self, ManifestError> {
+        let malformed = || ManifestError::Form { member, form: "a descriptor" };
+        let raw: RawEntry = object(value).ok_or_else(malformed)?;
+        let media_type = match raw.media_type {
+            Some(value) => text(value).ok_or_else(malformed)?,
+            None => String::new(),
+        };
+        // Nobody relies on the size, but what is no number is no descriptor.
+        if raw.size.is_some_and(|size| number(size).is_none()) {
+            return Err(malformed());
+        }
+        let has_urls = match raw.urls {
+            Some(urls) => texts('[', urls).ok_or_else(malformed)?,
+            None => false,
+        };
+        let digest = raw.digest.and_then(text).ok_or_else(malformed)?;
+        let digest = digest.parse().map_err(|source| ManifestError::Digest { digest: digest.clone(), source })?;
+        Ok(Self { media_type, digest, has_urls })
     }
 
-    fn media_type(&self) -> &str {
-        self.media_type.as_deref().unwrap_or_default()
+    /// As a thing that must be there, unless it may be had elsewhere.
+    fn named(&self, need: Need) -> Referenced {
+        let elsewhere = self.has_urls || media_type::may_be_elsewhere(&self.media_type);
+        Referenced { digest: self.digest, need: if elsewhere { Need::Optional } else { need } }
     }
+
+    fn as_blob(&self) -> Referenced {
+        self.named(Need::Required)
+    }
+
+    fn as_child(&self) -> Referenced {
+        let is_manifest = self.media_type.is_empty() || media_type::is_manifest(&self.media_type);
+        self.named(if is_manifest { Need::Child } else { Need::Required })
+    }
+}
+
+/// An object, read as `T`.
+fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    // Asked first, because serde's error about a value of another type repeats that value.
+    value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok()).flatten()
+}
+
+/// A text, unless it is longer than any that means something here.
+fn text(value: &RawValue) -> Option<String> {
+    (value.get().starts_with('"') && value.get().len() <= LONGEST).then(|| serde_json::from_str(value.get()).ok()).flatten()
+}
+
+/// A whole number that is not negative.
+fn number(value: &RawValue) -> Option<u64> {
+    value.get().parse().ok()
+}
+
+/// Whether a list (`[`) or an object (`{`) whose values are texts, and nothing else, has any.
+fn texts(bracket: char, value: &RawValue) -> Option<bool> {
+    let found: Option<Texts> = value.get().starts_with(bracket).then(|| serde_json::from_str(value.get()).ok()).flatten();
+    found.map(|Texts(any)| any)
+}
+
+/// Whether there is any text in a list or object of texts.
+struct Texts(bool);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Container;
+
+        impl<'de> Visitor<'de> for Container {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("texts")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+                let mut any = false;
+                while list.next_element::<Text>()?.is_some() {
+                    any = true;
+                }
+                Ok(Texts(any))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+                let mut any = false;
+                while map.next_entry::<Text, Text>()?.is_some() {
+                    any = true;
+                }
+                Ok(Texts(any))
+            }
+        }
+
+        deserializer.deserialize_any(Container)
+    }
+}
+
+/// A text of which nothing is kept.
+struct Text;
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+
+        impl Visitor<'_> for Anything {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Text, E> {
+                Ok(Text)
+            }
+        }
+
+        deserializer.deserialize_str(Anything)
+    }
+}
+
+/// What a manifest names, in order.
+#[derive(Default)]
+struct Names(Vec<Referenced>);
+
+impl Names {
+    fn add(&mut self, named: Referenced) -> Result<(), ManifestError> {
+        if self.0.len() == MAX_REFERENCES {
+            return Err(ManifestError::TooMany);
+        }
+        self.0.push(named);
+        Ok(())
+    }
+
+    /// Each once, where it is named first.
+    fn once(mut self) -> Vec<Referenced> {
+        // Sorted places instead of a set of digests, which takes more room than the list.
+        let mut places: Vec<_> = (0..self.0.len()).collect();
+        places.sort_by_key(|place| (self.0[*place].digest, *place));
+        let mut is_first = vec![true; places.len()];
+        for pair in places.windows(2) {
+            is_first[pair[1]] = self.0[pair[0]].digest != self.0[pair[1]].digest;
+        }
+        let mut is_first = is_first.into_iter();
+        self.0.retain(|_| is_first.next().unwrap_or_default());
+        self.0
+    }
+
+    /// Adds what a list of descriptors names, one by one until something is wrong.
+    fn add_list(&mut self, member: &'static str, value: &RawValue, named: fn(&Entry) -> Referenced) -> Result<(), ManifestError> {
+        // All the room at once: growing step by step takes twice as much.
+        self.0.reserve_exact((value.get().len() / SHORTEST).min(MAX_REFERENCES - self.0.len()));
+        let mut wrong = None;
+        let reader = ListReader { add: |value: &RawValue| self.add(named(&Entry::read(member, value)?)), wrong: &mut wrong };
+        let is_list = value.get().starts_with('[');
+        let read = is_list.then(|| serde_json::Deserializer::from_str(value.get()).deserialize_seq(reader).ok()).flatten();
+        read.ok_or_else(|| wrong.unwrap_or(ManifestError::Form { member, form: "a list of descriptors" }))
+    }
+}
+
+struct ListReader<'a, F> {
+    add: F,
+    /// Why the list was not read to its end: serde has no place for it.
+    wrong: &'a mut Option<ManifestError>,
+}
+
+impl<'de, F: FnMut(&'de RawValue) -> Result<(), ManifestError>> Visitor<'de> for ListReader<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(value) = list.next_element()? {
+            if let Err(error) = (self.add)(value) {
+                *self.wrong = Some(error);
+                return Err(A::Error::custom("not as expected"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An artifact type; `None` when it is empty, which means the same as none. A media type by the specification, which tools do not take to the letter, so
+/// only the length of one is asked for.
+fn artifact_type(member: &'static str, value: &RawValue) -> Result<Option<String>, ManifestError> {
+    let malformed = || ManifestError::Form { member, form: "a media type of at most 255 bytes" };
+    let text = text(value).filter(|text| text.len() <= media_type::MAX_LENGTH).ok_or_else(malformed)?;
+    Ok((!text.is_empty()).then_some(text))
 }
 
 impl Manifest {
     /// Reads a manifest. `declared` is the `Content-Type` of the push, without parameters; empty when there was none.
     ///
-    /// The fields of every known kind are read whatever the media type is: an index that names layers, and a kind of manifest
-    /// that nobody has thought of yet, keep what they name from being collected.
+    /// The members of every known kind are read whatever the media type is: an index that names layers, and a kind of manifest
+    /// that nobody has thought of yet, keep what they name from being collected. In the known kinds they must have their form; in
+    /// others they may mean anything, and count where they have it.
     pub fn parse(bytes: &[u8], declared: &str) -> Result<Self, ManifestError> {
         // Text that nobody looks at must be text all the same, and a list is no object, whatever it holds.
         let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::NotAnObject)?;
         if !text.trim_start().starts_with('{') {
             return Err(ManifestError::NotAnObject);
         }
-        let body: Body = serde_json::from_str(text)?;
-        let media_type = match (&body.media_type, declared) {
-            (Some(field), "") => field.clone(),
-            (Some(field), declared) if field == declared => field.clone(),
-            (Some(field), declared) => {
-                return Err(ManifestError::MediaTypeDiffers { field: field.clone(), declared: declared.to_owned() });
-            }
-            (None, "" | "application/json" | "application/octet-stream") => guess(&body)?.to_owned(),
-            (None, declared) => declared.to_owned(),
-        };
-        let first_schema = body.schema_version.as_ref().and_then(serde_json::Value::as_u64) == Some(1);
-        if media_type::DOCKER_SCHEMA_1.contains(&media_type.as_str()) || first_schema || body.fs_layers.is_some() {
-            return Err(ManifestError::Schema1);
+        let outline: Outline = serde_json::from_str(text)?;
+        let media_type = outline.media_type(declared)?;
+        let is_known = media_type::is_manifest(&media_type);
+        if media_type == media_type::OCI_MANIFEST || media_type == media_type::DOCKER_MANIFEST {
+            outline.config.ok_or(ManifestError::NoConfig)?;
         }
 
-        if media_type == media_type::OCI_MANIFEST && body.config.is_none() {
-            return Err(ManifestError::NoConfig);
-        }
-        let mut references: Vec<Referenced> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        let blobs = body.config.iter().chain(body.layers.iter().flatten()).chain(body.blobs.iter().flatten());
-        let children = body.manifests.iter().flatten().map(|entry| {
-            let is_manifest = entry.media_type.is_none() || media_type::is_manifest(entry.media_type());
-            (entry, if is_manifest { Need::Child } else { Need::Required })
-        });
-        let named = blobs.map(|entry| (entry, Need::Required)).chain(children);
-        for (entry, need) in named {
-            let elsewhere =
-                entry.urls.as_ref().is_some_and(|urls| !urls.is_empty()) || media_type::may_be_elsewhere(entry.media_type());
-            let need = if elsewhere { Need::Optional } else { need };
-            let digest = entry.digest()?;
-            if seen.insert(digest) {
-                references.push(Referenced { digest, need });
-            }
-            if references.len() > MAX_REFERENCES {
-                return Err(ManifestError::TooMany);
+        let mut names = Names::default();
+        let config = understood(is_known, outline.config, |value| Entry::read("config", value))?;
+        config.iter().try_for_each(|config| names.add(config.as_blob()))?;
+        for (member, value, named) in [
+            ("layers", outline.layers, Entry::as_blob as fn(&Entry) -> Referenced),
+            ("blobs", outline.blobs, Entry::as_blob),
+            ("manifests", outline.manifests, Entry::as_child),
+        ] {
+            let before = names.0.len();
+            if understood(is_known, value, |value| names.add_list(member, value, named))?.is_none() {
+                names.0.truncate(before);
             }
         }
 
-        let artifact_type = body.artifact_type.filter(|text| !text.is_empty()).or_else(|| {
-            let config = body.config.as_ref()?.media_type();
-            (!config.is_empty()).then(|| config.to_owned())
-        });
-        let annotations = match body.annotations {
-            Some(annotations) if !annotations.is_empty() => Some(serde_json::to_string(&annotations)?),
-            _ => None,
-        };
-        let subject = body.subject.as_ref().map(Entry::digest).transpose()?;
-        Ok(Self { media_type, references, subject, artifact_type, annotations })
+        let subject = understood(is_known, outline.subject, |value| Entry::read("subject", value))?.map(|entry| entry.digest);
+        let mut kind = understood(is_known, outline.artifact_type, |value| artifact_type("artifactType", value))?.flatten();
+        let is_index = media_type == media_type::OCI_INDEX || media_type == media_type::DOCKER_LIST;
+        if let (None, false, Some(config)) = (&kind, is_index, config) {
+            if config.media_type.len() <= media_type::MAX_LENGTH {
+                kind = Some(config.media_type).filter(|text| !text.is_empty());
+            } else if is_known {
+                return Err(ManifestError::Form { member: "config", form: "of a media type of at most 255 bytes" });
+            }
+        }
+        let annotations = understood(is_known, outline.annotations, |value| {
+            let any = texts('{', value).ok_or(ManifestError::Form { member: "annotations", form: "an object of texts" })?;
+            Ok(any.then(|| value.get().to_owned()))
+        })?;
+        Ok(Self { media_type, references: names.once(), subject, artifact_type: kind, annotations: annotations.flatten() })
     }
 }
 
-/// The type of a manifest that does not say it (image-spec: `mediaType` is recommended, not required).
-fn guess(body: &Body) -> Result<&'static str, ManifestError> {
-    match (&body.manifests, &body.config) {
-        (Some(_), None) => Ok(media_type::OCI_INDEX),
-        (None, Some(_)) => Ok(media_type::OCI_MANIFEST),
-        _ => Err(ManifestError::NoMediaType),
+/// A member, if there is one. Where nothing says what form it has, it counts only if it has the usual one.
+fn understood<'a, T>(
+    is_known: bool,
+    value: Option<&'a RawValue>,
+    read: impl FnOnce(&'a RawValue) -> Result<T, ManifestError>,
+) -> Result<Option<T>, ManifestError> {
+    match value.map(read).transpose() {
+        Err(error) if is_known || matches!(error, ManifestError::TooMany) => Err(error),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+impl Outline<'_> {
+    fn media_type(&self, declared: &str) -> Result<String, ManifestError> {
+        let malformed = || ManifestError::Form { member: "mediaType", form: "a media type of at most 255 bytes" };
+        let field = self.media_type.map(|value| text(value).ok_or_else(malformed)).transpose()?.filter(|text| !text.is_empty());
+        if field.as_ref().is_some_and(|field| !media_type::is_valid(field)) {
+            return Err(malformed());
+        }
+        let unspecific = matches!(declared, "" | "application/json" | "application/octet-stream");
+        let media_type = match field {
+            Some(field) if declared.is_empty() || field == declared => field,
+            Some(field) => return Err(ManifestError::MediaTypeDiffers { field, declared: declared.to_owned() }),
+            None if unspecific && !self.is_schema_1() => self.guess()?.to_owned(),
+            None => declared.to_owned(),
+        };
+        // The layers of schema 1 hide from this parser. What an unknown type calls its version is its own affair.
+        let may_be_schema_1 = unspecific || media_type::is_manifest(&media_type);
+        if media_type::DOCKER_SCHEMA_1.contains(&media_type.as_str()) || (may_be_schema_1 && self.is_schema_1()) {
+            return Err(ManifestError::Schema1);
+        }
+        Ok(media_type)
+    }
+
+    fn is_schema_1(&self) -> bool {
+        self.schema_version.and_then(number) == Some(1) || self.fs_layers.is_some()
+    }
+
+    /// The type of a manifest that does not say it (image-spec: `mediaType` is recommended, not required).
+    fn guess(&self) -> Result<&'static str, ManifestError> {
+        match (self.manifests, self.config) {
+            (Some(_), None) => Ok(media_type::OCI_INDEX),
+            (None, Some(_)) => Ok(media_type::OCI_MANIFEST),
+            _ => Err(ManifestError::NoMediaType),
+        }
     }
 }
 
@@ -274,22 +512,142 @@ mod tests {
     fn what_is_no_manifest_is_refused() {
         let parse = |json: &str, declared: &str| Manifest::parse(json.as_bytes(), declared);
         assert!(matches!(parse("{", "x/y"), Err(ManifestError::Json(_))));
+        assert!(matches!(parse(r#"{"layers":[],"layers":[]}"#, "x/y"), Err(ManifestError::Json(_))));
         assert!(matches!(parse("[null,null,null,null,null,null,null,null,null,null]", "x/y"), Err(ManifestError::NotAnObject)));
         assert!(matches!(Manifest::parse(b"{\"a\":\"\xff\"}", "x/y"), Err(ManifestError::NotAnObject)));
-        assert!(matches!(parse(r#"{"config":{"digest":"x","size":"1"}}"#, "x/y"), Err(ManifestError::Json(_))));
         assert!(matches!(parse("{}", ""), Err(ManifestError::NoMediaType)));
         assert!(matches!(parse(r#"{"mediaType":"a/b"}"#, "c/d"), Err(ManifestError::MediaTypeDiffers { .. })));
-        assert!(matches!(parse(r#"{"schemaVersion":1}"#, "x/y"), Err(ManifestError::Schema1)));
-        assert!(matches!(parse(r#"{"layers":[{"digest":"md5:00"}]}"#, "x/y"), Err(ManifestError::Digest { .. })));
-        assert!(matches!(parse(r#"{"subject":{"digest":""}}"#, "x/y"), Err(ManifestError::Digest { .. })));
-        assert!(matches!(parse("{}", media_type::OCI_MANIFEST), Err(ManifestError::NoConfig)));
-        assert!(parse(r#"{"layers":[]}"#, "x/y").is_ok());
-        assert!(parse(r#"{"layers":null}"#, "x/y").is_ok());
+        for media_type in ["17", "[]", r#""a""#, r#""a/b;c=d""#, &format!("\"a/{}\"", "b".repeat(254))] {
+            let json = format!(r#"{{"mediaType":{media_type}}}"#);
+            assert!(matches!(parse(&json, ""), Err(ManifestError::Form { member: "mediaType", .. })), "{media_type}");
+        }
+        for media_type in [media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST] {
+            assert!(matches!(parse("{}", media_type), Err(ManifestError::NoConfig)));
+        }
+        assert_eq!(parse(r#"{"mediaType":"","manifests":[]}"#, "").unwrap().media_type, media_type::OCI_INDEX);
+    }
+
+    #[test]
+    fn schema_1_is_refused_unless_the_type_is_another() {
+        for json in [r#"{"schemaVersion":1}"#, r#"{"fsLayers":[0]}"#] {
+            let parse = |declared: &str| Manifest::parse(json.as_bytes(), declared);
+            for declared in
+                ["", "application/json", media_type::OCI_INDEX, media_type::DOCKER_LIST, media_type::DOCKER_SCHEMA_1[0]]
+            {
+                assert!(matches!(parse(declared), Err(ManifestError::Schema1)), "{json} as {declared}");
+            }
+            assert!(parse("application/vnd.example.thing.v1+json").is_ok());
+        }
+    }
+
+    #[test]
+    fn members_have_their_form_in_known_kinds_and_any_form_in_others() {
+        let long = "x".repeat(256);
+        for (member, value) in [
+            ("config", r#"{"a":1}"#),
+            ("config", r#""text""#),
+            ("config", r#"{"digest":"x","size":1}"#),
+            ("layers", r#""x""#),
+            ("layers", r#"{"a":1}"#),
+            ("layers", "[0,1]"),
+            ("layers", r#"[{"digest":"md5:00"}]"#),
+            ("manifests", r#"{"a":1}"#),
+            ("blobs", "true"),
+            ("subject", r#"{"digest":""}"#),
+            ("subject", "7"),
+            ("artifactType", "7"),
+            ("artifactType", &format!("\"{long}\"")),
+            ("annotations", r#"{"a":1}"#),
+            ("annotations", r#"["a"]"#),
+        ] {
+            let json = format!(r#"{{"schemaVersion":2,"{member}":{value}}}"#);
+            let index = Manifest::parse(json.as_bytes(), media_type::OCI_INDEX);
+            assert!(matches!(index, Err(ManifestError::Form { .. } | ManifestError::Digest { .. })), "{json}: {index:?}");
+            let other = Manifest::parse(json.as_bytes(), "application/vnd.x+json").unwrap();
+            assert!(other.references.is_empty() && other.subject.is_none() && other.artifact_type.is_none(), "{json}");
+            assert_eq!(other.annotations, None);
+        }
+        let config = format!(r#"{{"config":{{"mediaType":"{long}","digest":"{}"}}}}"#, digest(b"c"));
+        assert!(matches!(Manifest::parse(config.as_bytes(), ""), Err(ManifestError::Form { member: "config", .. })));
+        assert_eq!(Manifest::parse(config.as_bytes(), "x/y").unwrap().references.len(), 1);
+    }
+
+    #[test]
+    fn members_may_be_empty_or_null() {
+        for json in [r#"{"layers":[]}"#, r#"{"layers":null,"config":null,"subject":null,"annotations":null,"artifactType":null}"#]
+        {
+            for declared in ["x/y", media_type::OCI_INDEX] {
+                assert!(Manifest::parse(json.as_bytes(), declared).is_ok(), "{json} as {declared}");
+            }
+        }
+    }
+
+    #[test]
+    fn descriptors_are_read_strictly() {
+        let digest = digest(b"l");
+        let layer = |rest: &str| {
+            let json = format!(r#"{{"layers":[{{"digest":"{digest}"{rest}}}]}}"#);
+            Manifest::parse(json.as_bytes(), media_type::OCI_INDEX)
+        };
+        for fine in
+            ["", r#","size":1"#, r#","size":null,"urls":null,"mediaType":null"#, r#","urls":[]"#, r#","platform":{"os":[1]}"#]
+        {
+            assert_eq!(layer(fine).unwrap().references, [Referenced { digest, need: Need::Required }], "{fine}");
+        }
+        for wrong in
+            [r#","size":"1""#, r#","size":-1"#, r#","size":1.5"#, r#","urls":"x""#, r#","urls":[1]"#, r#","mediaType":1"#]
+        {
+            assert!(matches!(layer(wrong), Err(ManifestError::Form { member: "layers", .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_names_a_bounded_number_of_things() {
+        let json = |count: usize| {
+            let entries: Vec<_> = (0..count).map(|n| format!(r#"{{"digest":"{}"}}"#, digest(&n.to_le_bytes()))).collect();
+            format!(r#"{{"layers":[{}]}}"#, entries.join(","))
+        };
+        for declared in ["x/y", media_type::OCI_INDEX] {
+            assert_eq!(Manifest::parse(json(MAX_REFERENCES).as_bytes(), declared).unwrap().references.len(), MAX_REFERENCES);
+            let parsed = Manifest::parse(json(MAX_REFERENCES + 1).as_bytes(), declared);
+            assert!(matches!(parsed, Err(ManifestError::TooMany)));
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_what_was_sent_at_length() {
+        let long = "x".repeat(100_000);
+        for json in [
+            format!(r#"{{"config":"{long}"}}"#),
+            format!(r#"{{"config":{{"digest":"{long}"}}}}"#),
+            format!(r#"{{"config":{{"digest":7,"size":"{long}"}}}}"#),
+            format!(r#"{{"manifests":["{long}"]}}"#),
+            format!(r#"{{"mediaType":"{long}"}}"#),
+            format!(r#"{{"annotations":"{long}"}}"#),
+            format!(r#"{{"{long}"}}"#),
+        ] {
+            let error = Manifest::parse(json.as_bytes(), media_type::OCI_INDEX).unwrap_err();
+            assert!(error.to_string().len() < 400, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_index_has_no_artifact_type_but_its_own() {
+        let config = format!(r#""config":{{"mediaType":"x/config","digest":"{}"}}"#, digest(b"c"));
+        let kind = |json: String, declared: &str| Manifest::parse(json.as_bytes(), declared).unwrap().artifact_type;
+        for index in [media_type::OCI_INDEX, media_type::DOCKER_LIST] {
+            assert_eq!(kind(format!(r#"{{"manifests":[],{config}}}"#), index), None);
+            assert_eq!(kind(format!(r#"{{"artifactType":"a/b",{config}}}"#), index).as_deref(), Some("a/b"));
+        }
+        for other in [media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST, "application/vnd.x+json"] {
+            assert_eq!(kind(format!(r#"{{"artifactType":"",{config}}}"#), other).as_deref(), Some("x/config"));
+        }
     }
 
     #[test]
     fn annotations_are_kept_for_the_referrers_list() {
-        let manifest = Manifest::parse(br#"{"annotations":{"b":"2","a":"1"}}"#, "x/y").unwrap();
-        assert_eq!(manifest.annotations.as_deref(), Some(r#"{"a":"1","b":"2"}"#));
+        let annotations = |json: &str| Manifest::parse(json.as_bytes(), "x/y").unwrap().annotations;
+        assert_eq!(annotations(r#"{"annotations": {"b":"2", "a":"\u00e9"} }"#).as_deref(), Some(r#"{"b":"2", "a":"\u00e9"}"#));
+        assert_eq!(annotations(r#"{"annotations":{ }}"#), None);
     }
 }

@@ -12,6 +12,17 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const DOCKER_SCHEMA_1: [&str; 2] =
     ["application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws"];
 
+/// Bytes of a media type at most, as everywhere here: RFC 6838 (section 4.2) allows 127 on either side of the slash.
+pub const MAX_LENGTH: usize = 255;
+
+/// Whether this is a media type without parameters: two tokens (RFC 9110, section 5.6.2) and a slash.
+pub fn is_valid(text: &str) -> bool {
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte))
+    };
+    text.len() <= MAX_LENGTH && text.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+}
+
 /// Whether content of this type can only be a manifest.
 pub fn is_manifest(media_type: &str) -> bool {
     [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST].contains(&media_type)
@@ -22,4 +33,21 @@ pub fn is_manifest(media_type: &str) -> bool {
 pub fn may_be_elsewhere(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
         || media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_two_tokens() {
+        for valid in [OCI_MANIFEST, DOCKER_LIST, "a/b", "application/vnd.x+json", &format!("a/{}", "b".repeat(253))] {
+            assert!(is_valid(valid), "{valid}");
+        }
+        for wrong in
+            ["", "a", "/", "a/", "/b", "a/b/c", "a b/c", "a/b;c=d", "a/\"b\"", "a/b\n", "ä/b", &format!("a/{}", "b".repeat(254))]
+        {
+            assert!(!is_valid(wrong), "{wrong}");
+        }
+    }
 }

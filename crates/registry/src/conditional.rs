@@ -9,7 +9,8 @@ use crate::error::ApiError;
 /// A list of entity tags; `None` stands for `*`.
 type Tags = Option<Vec<Digest>>;
 
-/// Reads a header with a list of entity tags. Tags that are no digest are left out: nothing here has them.
+/// Reads a header with a list of entity tags. Tags that are no digest are left out: nothing here has them. A header without any tag is malformed: to take it
+/// for no header would turn a conditional push into one that always overwrites.
 fn tags(headers: &HeaderMap, name: &HeaderName, label: &'static str) -> Result<Option<Tags>, ApiError> {
     let mut list: Option<Vec<Digest>> = None;
     for value in headers.get_all(name) {
@@ -18,12 +19,17 @@ fn tags(headers: &HeaderMap, name: &HeaderName, label: &'static str) -> Result<O
             return Ok(Some(None));
         }
         for tag in value.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            // Proxies that compress weaken the entity tags of what passes through them. Here a tag is a digest, which names exact bytes however weak it is
+            // called, so comparing strongly (RFC 9110, section 13.1.1) would only refuse clients behind such a proxy.
             let quoted = tag.strip_prefix("W/").unwrap_or(tag);
             let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(ApiError::Condition(label))?;
             list.get_or_insert_default().extend(inner.parse::<Digest>());
         }
     }
-    Ok(list.map(Some))
+    match list {
+        None if headers.contains_key(name) => Err(ApiError::Condition(label)),
+        list => Ok(list.map(Some)),
+    }
 }
 
 /// The preconditions of a manifest push.
@@ -67,8 +73,12 @@ pub(crate) fn of_read(headers: &HeaderMap, digest: &Digest) -> Verdict {
     Verdict::Send
 }
 
-/// Whether a `Range` counts: there is no `If-Range`, or it names this very content (RFC 9110, section 13.1.5).
+/// Whether a `Range` counts: it is the only one, and there is no `If-Range`, or one that names this very content (RFC 9110, section 13.1.5).
 pub(crate) fn range_counts(headers: &HeaderMap, digest: &Digest) -> bool {
+    let is_only = |name| headers.get_all(name).iter().nth(1).is_none();
+    if !is_only(header::RANGE) || !is_only(header::IF_RANGE) {
+        return false;
+    }
     match headers.get(header::IF_RANGE) {
         None => true,
         Some(value) => value.to_str().is_ok_and(|value| value.trim() == format!("\"{digest}\"")),
@@ -107,11 +117,22 @@ mod tests {
         assert!(range_counts(&headers(header::IF_RANGE, &format!("\"{this}\"")), &this));
         assert!(!range_counts(&headers(header::IF_RANGE, &format!("\"{other}\"")), &this));
         assert!(!range_counts(&headers(header::IF_RANGE, "Wed, 21 Oct 2015 07:28:00 GMT"), &this));
+        let mut twice = headers(header::RANGE, "bytes=0-1");
+        assert!(range_counts(&twice, &this));
+        twice.append(header::RANGE, "bytes=2-3".parse().unwrap());
+        assert!(!range_counts(&twice, &this));
     }
 
     #[test]
     fn pushes_refuse_what_they_cannot_read() {
-        assert!(of_push(&headers(header::IF_MATCH, "abc")).is_err());
+        for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+            for malformed in ["abc", "", " ", ",", ", ,", "W/", "\"x\", y", "\"x\", *"] {
+                assert!(of_push(&headers(name.clone(), malformed)).is_err(), "{name}: {malformed:?}");
+            }
+        }
+        let mut lines = headers(header::IF_MATCH, "");
+        lines.append(header::IF_MATCH, "\"x\"".parse().unwrap());
+        assert!(of_push(&lines).is_ok(), "lines are one list");
         assert_eq!(of_push(&headers(header::IF_MATCH, "\"x\"")).unwrap(), [Condition::Match(Some(vec![]))]);
         assert_eq!(of_push(&headers(header::IF_NONE_MATCH, "*")).unwrap(), [Condition::NoneMatch(None)]);
         assert_eq!(of_push(&HeaderMap::new()).unwrap(), []);

@@ -125,7 +125,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<S
     let context = &shared.handlers;
     let mut body = RequestBody::new(incoming, &head.headers, context.limits.body_timeout);
     let is_head = head.method == Method::HEAD;
-    let endpoint = Endpoint::parse(&head.method, head.uri.path(), head.uri.query());
+    let endpoint = Endpoint::of(&head);
     let kind = endpoint.as_ref().map_or(Kind::Invalid, Endpoint::kind);
     let (outcome, mut body) = match endpoint.and_then(|endpoint| context.policy.authorize(&endpoint).map(|()| endpoint)) {
         Ok(endpoint) if endpoint.changes() => change(shared, endpoint, head.headers.clone(), body).await,

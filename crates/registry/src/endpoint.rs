@@ -1,6 +1,6 @@
 //! From a request line to one typed value.
 
-use http::Method;
+use http::{Method, Version, header, request};
 use percent_encoding::percent_decode_str;
 use wharf_oci::{Algorithm, Digest, DigestError, Reference, ReferenceError, RepositoryName, Tag};
 use wharf_store::UploadId;
@@ -111,6 +111,17 @@ impl Kind {
 }
 
 impl Endpoint {
+    /// Reads the head of a request. One that does not say whom it is for, or says it twice, may mean something else to a proxy in between (RFC 9112, section
+    /// 3.2).
+    pub(crate) fn of(head: &request::Parts) -> Result<Self, ApiError> {
+        match head.headers.get_all(header::HOST).iter().count() {
+            1 => {}
+            0 if head.version == Version::HTTP_10 => {}
+            _ => return Err(ApiError::Host),
+        }
+        Self::parse(&head.method, head.uri.path(), head.uri.query())
+    }
+
     /// Reads method, path and query.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use wharf_oci::{Digest, DigestError, ManifestError, NameError};
 use wharf_store::StoreError;
 
+/// Missing digests that one answer names: more than any image has layers, so that an answer does not outgrow the request.
+const MISSING_MAX: usize = 1_000;
+
 /// Why a request was not answered with success. Codes are those of the specification (distribution-spec, "Error Codes"); for what that has none for,
 /// status 5xx, the code says what happened.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,9 @@ pub enum ApiError {
     /// No such address.
     #[error("there is nothing at this address")]
     NotFound,
+    /// A request that does not say whom it is for, or says it twice.
+    #[error("a request needs one Host header")]
+    Host,
     /// The address has other methods.
     #[error("this address answers to {0}")]
     Method(&'static str),
@@ -60,6 +66,9 @@ pub enum ApiError {
     /// Not a manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A malformed Content-Type of a manifest.
+    #[error("the Content-Type is not a media type of at most 255 bytes")]
+    ContentType,
     /// The manifest names what is not there.
     #[error("the manifest names content that the repository does not hold")]
     References(Vec<Digest>),
@@ -89,8 +98,8 @@ pub enum ApiError {
     /// Another request continued the same upload.
     #[error("another request has taken over this upload")]
     TakenOver,
-    /// A Range that selects nothing.
-    #[error("none of the ranges lies within the {0} bytes of the blob")]
+    /// A Range that selects nothing, or the same bytes again and again.
+    #[error("the ranges select nothing of the blob's {0} bytes, or overlap so much that they are more than all of it")]
     Range(u64),
     /// More ranges than are answered at once.
     #[error("more than {0} ranges in one request; ask for fewer at a time")]
@@ -123,7 +132,7 @@ impl ApiError {
             Self::NotFound => (S::NOT_FOUND, "UNSUPPORTED"),
             Self::Method(_) | Self::NotAllowed(_) => (S::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::Name { .. } => (S::BAD_REQUEST, "NAME_INVALID"),
-            Self::Tag(_) | Self::Manifest(_) => (S::BAD_REQUEST, "MANIFEST_INVALID"),
+            Self::Tag(_) | Self::Manifest(_) | Self::ContentType => (S::BAD_REQUEST, "MANIFEST_INVALID"),
             Self::Digest { .. } | Self::DigestMissing | Self::DigestMismatch { .. } => (S::BAD_REQUEST, "DIGEST_INVALID"),
             Self::NameUnknown(_) => (S::NOT_FOUND, "NAME_UNKNOWN"),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, "MANIFEST_UNKNOWN"),
@@ -137,7 +146,7 @@ impl ApiError {
             Self::TakenOver => (S::CONFLICT, "BLOB_UPLOAD_INVALID"),
             Self::OutOfOrder { .. } => (S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "UNSUPPORTED"),
-            Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
+            Self::Host | Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
             Self::Precondition(_) => (S::PRECONDITION_FAILED, "DENIED"),
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Store(StoreError::Full) => (S::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
@@ -147,7 +156,7 @@ impl ApiError {
         }
     }
 
-    /// The body: one entry, or one for each digest that is missing.
+    /// The body: one entry, or one for each digest that is missing, up to a bound.
     pub(crate) fn body(&self) -> Value {
         let (_, code) = self.answer();
         let entry = |message: String, detail: Value| match detail {
@@ -157,6 +166,7 @@ impl ApiError {
         let errors = match self {
             Self::References(digests) => digests
                 .iter()
+                .take(MISSING_MAX)
                 .map(|digest| entry(format!("the repository does not hold {digest}"), json!({ "digest": digest.to_string() })))
                 .collect(),
             // The engine's own words may name paths: they are for the log.

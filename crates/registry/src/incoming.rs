@@ -77,8 +77,14 @@ impl RequestBody {
         }
         let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
         let mut all: Option<BytesMut> = None;
+        let announced = self.announced().and_then(|length| usize::try_from(length).ok());
         while let Some(more) = self.next().await? {
-            let all = all.get_or_insert_with(|| BytesMut::from(&first[..]));
+            let all = all.get_or_insert_with(|| {
+                // All of it at once, where the length is known: growing step by step takes twice the room. Memory counts when it is written to.
+                let mut all = BytesMut::with_capacity(announced.unwrap_or(first.len() + more.len()));
+                all.extend_from_slice(&first);
+                all
+            });
             all.extend_from_slice(&more);
             if all.len() > limit {
                 return Err(ApiError::ManifestTooLarge(limit));

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// The unit of ranges, in whatever case (RFC 9110, section 14.1).
+const UNIT: &str = "bytes";
+
 /// What a `Range` header asks of content of a given size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
@@ -17,9 +20,10 @@ pub(crate) enum Selection {
 
 /// Reads a `Range` header.
 pub(crate) fn select(header: &str, size: u64, limit: usize) -> Selection {
-    let Some(list) = header.trim().strip_prefix("bytes").and_then(|rest| rest.trim_start().strip_prefix('=')) else {
+    let Some((unit, list)) = header.split_once('=') else { return Selection::Whole };
+    if !unit.trim().eq_ignore_ascii_case(UNIT) {
         return Selection::Whole;
-    };
+    }
     let mut parts = Vec::new();
     let mut any = false;
     let mut sum: u64 = 0;
@@ -64,14 +68,22 @@ fn number(text: &str) -> Option<u64> {
     Some(text.parse().unwrap_or(u64::MAX))
 }
 
-/// The bytes that a chunk says it is: `first-last`, also written `bytes first-last/size` by clients that follow RFC 9110. `None` when malformed.
+/// The bytes that a chunk says it is: `first-last`, also written `bytes first-last/size` by clients that follow RFC 9110, the size being `*` when it is not
+/// known. `None` when malformed.
 pub(crate) fn of_chunk(header: &str) -> Option<Range<u64>> {
-    let text = header.trim();
-    let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches([' ', '=']));
-    let text = text.split_once('/').map_or(text, |(range, _)| range);
+    let (text, size) = match header.trim().split_once([' ', '=']) {
+        Some((unit, rest)) if unit.eq_ignore_ascii_case(UNIT) => match rest.trim_start().split_once('/') {
+            Some((range, "*")) => (range, None),
+            Some((range, size)) => (range, Some(number(size)?)),
+            None => (rest.trim_start(), None),
+        },
+        Some(_) => return None,
+        None => (header.trim(), None),
+    };
     let (first, last) = text.split_once('-')?;
     let (first, last) = (number(first)?, number(last)?);
-    (first <= last && last < u64::MAX).then(|| first..last + 1)
+    let fits = first <= last && last < size.unwrap_or(u64::MAX);
+    fits.then(|| first..last + 1)
 }
 
 #[doc(hidden)]
@@ -102,6 +114,7 @@ mod tests {
     #[test]
     fn ranges_select_what_the_standard_says() {
         assert_eq!(parts("bytes=0-9"), Selection::Parts(vec![0..10]));
+        assert_eq!(parts("Bytes=0-9"), Selection::Parts(vec![0..10]));
         assert_eq!(parts("bytes=90-"), Selection::Parts(vec![90..100]));
         assert_eq!(parts("bytes=90-1000"), Selection::Parts(vec![90..100]));
         assert_eq!(parts("bytes=-10"), Selection::Parts(vec![90..100]));
@@ -118,6 +131,8 @@ mod tests {
             "bytes=",
             "bytes=,",
             "items=0-1",
+            "bytesx=0-1",
+            "0-1",
             "bytes=a-b",
             "bytes=5-1",
             "bytes=--1",
@@ -135,8 +150,27 @@ mod tests {
     fn chunks_say_where_they_lie() {
         assert_eq!(of_chunk("0-99"), Some(0..100));
         assert_eq!(of_chunk("bytes 5-9/*"), Some(5..10));
+        assert_eq!(of_chunk("Bytes 5-9/10"), Some(5..10));
         assert_eq!(of_chunk("bytes=5-9"), Some(5..10));
-        for bad in ["", "-", "0-", "-5", "5-4", "a-b", "0-18446744073709551615", "0 - 1"] {
+        for bad in [
+            "",
+            "-",
+            "0-",
+            "-5",
+            "5-4",
+            "a-b",
+            "0-18446744073709551615",
+            "0 - 1",
+            "bytes0-4",
+            "bytes",
+            "bytes 0-4/2",
+            "bytes 0-4/4",
+            "bytes 0-4/",
+            "bytes 0-4/x",
+            "bytes */5",
+            "items 0-4/5",
+            "0-4/5",
+        ] {
             assert_eq!(of_chunk(bad), None, "{bad}");
         }
     }

@@ -374,7 +374,7 @@ impl Store {
         self.index.repositories(after, limit).await
     }
 
-    /// Manifests about `subject`, by digest, after `after`.
+    /// Manifests about `subject`, by digest, after `after`: at most `limit`, and of those as many as weigh `room` bytes, but one at least.
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -382,8 +382,9 @@ impl Store {
         artifact_type: Option<&str>,
         after: Option<&Digest>,
         limit: usize,
+        room: usize,
     ) -> Result<Page<Referrer>> {
-        self.index.referrers(repository, subject, artifact_type, after, limit).await
+        self.index.referrers(repository, subject, artifact_type, after, limit, room).await
     }
 
     /// Opens an upload session that will answer for `algorithm`; `None` when there are too many.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode, header};
-use wharf_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
-use wharf_store::{ManifestDeletion, NewManifest, PutOutcome};
+use wharf_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, RepositoryName, Tag, media_type};
+use wharf_store::{ManifestDeletion, NewManifest, PutOutcome, StoreError};
 
 use super::{Answer, Context};
 use crate::body::Body;
@@ -12,6 +12,9 @@ use crate::conditional::{self, Verdict};
 use crate::error::ApiError;
 use crate::incoming::RequestBody;
 use crate::respond;
+
+/// Bytes of a manifest from which reading and hashing it, some milliseconds a megabyte, would keep the worker's other connections waiting.
+const LARGE: usize = 64 << 10;
 
 pub(super) async fn read(
     context: &Context,
@@ -78,8 +81,13 @@ pub(super) async fn put(
     if body.announced().is_some_and(|length| length != bytes.len() as u64) {
         return Err(ApiError::Size(format!("the body has {} bytes, not the announced length", bytes.len())));
     }
-    let manifest = Arc::new(Manifest::parse(&bytes, &declared)?);
-    let (sha256, sha512) = (Digest::sha256(&bytes), Digest::of(Algorithm::Sha512, &bytes));
+    let Understood { manifest, sha256, sha512 } = if bytes.len() < LARGE {
+        understand(&bytes, &declared)?
+    } else {
+        let bytes = bytes.clone();
+        let task = tokio::task::spawn_blocking(move || understand(&bytes, &declared));
+        task.await.map_err(|_| StoreError::Stopped)??
+    };
     let by_digest = match &reference {
         Reference::Digest(expected) => {
             let actual = if expected.algorithm() == Algorithm::Sha512 { sha512 } else { sha256 };
@@ -101,7 +109,7 @@ pub(super) async fn put(
     let new = NewManifest {
         repository: repository.clone(),
         bytes,
-        manifest,
+        manifest: Arc::new(manifest),
         sha256,
         sha512,
         tags: tags.clone(),
@@ -130,21 +138,24 @@ pub(super) async fn put(
     Ok(response)
 }
 
+/// What the bytes of a manifest say, and what they are known by.
+struct Understood {
+    manifest: Manifest,
+    sha256: Digest,
+    sha512: Digest,
+}
+
+fn understand(bytes: &[u8], declared: &str) -> Result<Understood, ManifestError> {
+    let manifest = Manifest::parse(bytes, declared)?;
+    Ok(Understood { manifest, sha256: Digest::sha256(bytes), sha512: Digest::of(Algorithm::Sha512, bytes) })
+}
+
 /// The `Content-Type` without its parameters; empty when there is none.
 fn declared_type(headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(String::new()) };
-    let text = value.to_str().map_err(|_| ApiError::Unsupported("the Content-Type is not readable"))?;
+    let text = value.to_str().map_err(|_| ApiError::ContentType)?;
     let essence = text.split_once(';').map_or(text, |(essence, _)| essence).trim();
-    let is_token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),:;<=>?@[\\]{}".contains(&byte))
-    };
-    match essence.split_once('/') {
-        _ if essence.is_empty() => Ok(String::new()),
-        Some((kind, subtype)) if essence.len() <= 255 && is_token(kind) && is_token(subtype) && !subtype.contains('/') => {
-            Ok(essence.to_owned())
-        }
-        _ => Err(ApiError::Unsupported("the Content-Type is not a media type")),
-    }
+    if essence.is_empty() || media_type::is_valid(essence) { Ok(essence.to_owned()) } else { Err(ApiError::ContentType) }
 }
 
 pub(super) async fn delete(context: &Context, repository: &RepositoryName, reference: &Reference) -> Answer {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wharf_oci::{Digest, Reference};
 
 use super::content::{actor, has, image, list, manifest, name, push, put, put_if, tag};
-use crate::{Condition, Index, ManifestDeletion, PutOutcome};
+use crate::{Condition, Index, ManifestDeletion, PutOutcome, Referrer};
 
 pub(super) async fn a_push_is_seen_whole(index: &dyn Index) {
     push(index, "whole", b"layer").await;
@@ -133,7 +133,7 @@ pub(super) async fn referrers_are_listed_before_and_after_their_subject(index: &
     }
     expected.sort();
     let page = async |kind: Option<&str>, after: Option<&Digest>, limit| {
-        index.referrers(&name("refer"), &digest, kind, after, limit).await.unwrap()
+        index.referrers(&name("refer"), &digest, kind, after, limit, 1 << 20).await.unwrap()
     };
     let all = page(None, None, 10).await;
     assert_eq!(all.items.iter().map(|referrer| referrer.digest).collect::<Vec<_>>(), expected);
@@ -145,7 +145,13 @@ pub(super) async fn referrers_are_listed_before_and_after_their_subject(index: &
     assert!(first.more);
     let rest = page(None, Some(&first.items[1].digest), 2).await;
     assert_eq!((rest.items.len(), rest.more), (1, false));
-    assert!(index.referrers(&name("refer/none"), &digest, None, None, 10).await.unwrap().items.is_empty());
+    let weighing = async |room| index.referrers(&name("refer"), &digest, None, None, 10, room).await.unwrap();
+    let two = all.items[..2].iter().map(Referrer::weight).sum::<usize>();
+    for (room, count) in [(0, 1), (two - 1, 1), (two, 2), (1 << 20, 3)] {
+        let page = weighing(room).await;
+        assert_eq!((page.items.len(), page.more), (count, count < 3), "{room} bytes");
+    }
+    assert!(index.referrers(&name("refer/none"), &digest, None, None, 10, 0).await.unwrap().items.is_empty());
 }
 
 pub(super) async fn every_change_is_logged_in_order(index: &dyn Index) {

@@ -190,6 +190,15 @@ pub struct Referrer {
     pub annotations: Option<String>,
 }
 
+impl Referrer {
+    /// Bytes that it takes in a listing at most.
+    pub fn weight(&self) -> usize {
+        // Digest, size and names of members take less than 256. A media type is written as it is; an artifact type may need escapes of six characters each.
+        let artifact_type = self.artifact_type.as_ref().map_or(0, |text| text.len() * 6);
+        256 + self.media_type.len() + artifact_type + self.annotations.as_ref().map_or(0, String::len)
+    }
+}
+
 /// An upload session between requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRow {
@@ -330,7 +339,7 @@ pub trait Index: Send + Sync + 'static {
     async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Option<Page<String>>>;
     /// Repositories that hold a manifest, in byte order after `after`.
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<String>>;
-    /// Manifests with this subject, by digest, after `after`.
+    /// Manifests with this subject, by digest, after `after`: at most `limit`, and of those as many as weigh `room` bytes, but one at least.
     async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -338,6 +347,7 @@ pub trait Index: Send + Sync + 'static {
         artifact_type: Option<&str>,
         after: Option<&Digest>,
         limit: usize,
+        room: usize,
     ) -> Result<Page<Referrer>>;
     /// Changes after a position, in order.
     async fn changes(&self, after: i64, limit: usize) -> Result<Vec<Change>>;

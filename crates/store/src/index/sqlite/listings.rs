@@ -45,6 +45,7 @@ pub(super) fn referrers(
     artifact_type: Option<&str>,
     after: Option<&Digest>,
     limit: usize,
+    room: usize,
 ) -> rusqlite::Result<Page<Referrer>> {
     let Some(repository) = repository_id(connection, repository)? else { return Ok(Page { items: Vec::new(), more: false }) };
     let mut statement = connection.prepare_cached(
@@ -53,16 +54,27 @@ pub(super) fn referrers(
          ORDER BY sha256 LIMIT ?5",
     )?;
     let after = after.map_or(&[][..], Digest::hash);
-    let rows = statement.query_map((repository, subject.hash(), after, artifact_type, one_more(limit)), |row| {
-        Ok(Referrer {
+    let mut rows = statement.query((repository, subject.hash(), after, artifact_type, one_more(limit)))?;
+    let (mut items, mut weight) = (Vec::new(), 0);
+    // Annotations may be megabytes each: reading ends with the page, not with the limit.
+    while let Some(row) = rows.next()? {
+        if items.len() == limit {
+            return Ok(Page { items, more: true });
+        }
+        let referrer = Referrer {
             digest: digest_column(row, 0)?,
             media_type: row.get(1)?,
             size: size(row, 2)?,
             artifact_type: row.get(3)?,
             annotations: row.get(4)?,
-        })
-    })?;
-    Ok(page(rows.collect::<rusqlite::Result<_>>()?, limit))
+        };
+        weight += referrer.weight();
+        if weight > room && !items.is_empty() {
+            return Ok(Page { items, more: true });
+        }
+        items.push(referrer);
+    }
+    Ok(Page { items, more: false })
 }
 
 pub(super) fn changes(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Change>> {

@@ -276,11 +276,12 @@ impl Index for Sqlite {
         artifact_type: Option<&str>,
         after: Option<&Digest>,
         limit: usize,
+        room: usize,
     ) -> Result<Page<Referrer>> {
         let (repository, subject, after) = (repository.clone(), *subject, after.copied());
         let artifact_type = artifact_type.map(str::to_owned);
         self.read("listing referrers", move |connection| {
-            listings::referrers(connection, &repository, &subject, artifact_type.as_deref(), after.as_ref(), limit)
+            listings::referrers(connection, &repository, &subject, artifact_type.as_deref(), after.as_ref(), limit, room)
         })
         .await
     }
