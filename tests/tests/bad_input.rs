@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    CODES, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Repo, Response,
-    Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
+    CODES, Config, DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Program,
+    Repo, Response, Server, descriptor, empty_index, eventually, path_of, random, sha256, with_query,
 };
 
 /// A fresh server, and what its storage held before anything was sent.
@@ -17,7 +17,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let server = Server::start();
+        let server = Server::launch(Program::Wharf, Config::default().with_files());
         let before = server.content_files();
         Self { server, before }
     }

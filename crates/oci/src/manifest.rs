@@ -27,7 +27,7 @@ pub struct Descriptor {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// How much the repository must hold of what a manifest names.
+/// How much the repository must hold of what a manifest names; the greatest need is the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Need {
     /// Must be there, as a blob or as a manifest: config, layers, blobs, and entries of an index that are no manifests by their type (build caches list layers).
@@ -296,17 +296,24 @@ impl Names {
         Ok(())
     }
 
-    /// Each once, where it is named first.
+    /// Each once, where it is named first, with the most that any place says of the need for it.
     fn once(mut self) -> Vec<Referenced> {
         // Sorted places instead of a set of digests, which takes more room than the list.
         let mut places: Vec<_> = (0..self.0.len()).collect();
         places.sort_by_key(|place| (self.0[*place].digest, *place));
-        let mut is_first = vec![true; places.len()];
-        for pair in places.windows(2) {
-            is_first[pair[1]] = self.0[pair[0]].digest != self.0[pair[1]].digest;
+        let mut needs = vec![None; places.len()];
+        for same in places.chunk_by(|a, b| self.0[*a].digest == self.0[*b].digest) {
+            // Needs ascend from the greatest.
+            needs[same[0]] = same.iter().map(|place| self.0[*place].need).min();
         }
-        let mut is_first = is_first.into_iter();
-        self.0.retain(|_| is_first.next().unwrap_or_default());
+        let mut needs = needs.into_iter();
+        self.0.retain_mut(|named| match needs.next().flatten() {
+            Some(need) => {
+                named.need = need;
+                true
+            }
+            None => false,
+        });
         self.0
     }
 
@@ -506,6 +513,10 @@ mod tests {
             let manifest = Manifest::parse(format!(r#"{{"layers":[{entry}]}}"#).as_bytes(), "x/y").unwrap();
             assert_eq!(manifest.references, [Referenced { digest: layer, need: Need::Optional }]);
         }
+        let entries =
+            [format!(r#"{{"digest":"{layer}","urls":["https://example.org/l"]}}"#), format!(r#"{{"digest":"{layer}"}}"#)];
+        let manifest = Manifest::parse(format!(r#"{{"layers":[{}]}}"#, entries.join(",")).as_bytes(), "x/y").unwrap();
+        assert_eq!(manifest.references, [Referenced { digest: layer, need: Need::Required }], "the second place is the registry");
     }
 
     #[test]
