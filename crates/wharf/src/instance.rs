@@ -41,13 +41,7 @@ impl Instance {
         let file = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
         let loaded = match &file {
             Some(file) => config::load(file, settings.environment.all()),
-            None => {
-                let (loaded, warning) = settings.own_config().map_err(|error| refused(&error))?;
-                if let Some(warning) = warning {
-                    ui::warn(&warning);
-                }
-                loaded
-            }
+            None => settings.own_config().map_err(|error| refused(&error))?,
         };
         let Loaded { config, findings } = accept(loaded)?;
         Ok((Self { config, file, folder: settings.storage.clone() }, findings))
@@ -73,7 +67,7 @@ impl Instance {
         // Nothing is served here, so what would keep a server from starting does not matter.
         let own = Settings { insecure: true, secure: false, auth: false, ..settings.clone() };
         let own = Settings { url: crate::url::RegistryUrl { https: false, ..own.url }, ..own };
-        let (loaded, _) = own.own_config().map_err(|error| refused(&error))?;
+        let loaded = own.own_config().map_err(|error| refused(&error))?;
         Ok(Self { config: loaded.config, file: None, folder })
     }
 

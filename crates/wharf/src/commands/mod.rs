@@ -29,7 +29,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Info(options) => info::run(&settings()?, &options),
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
-        Command::Config(command) => config::run(&command),
+        Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),
