@@ -32,7 +32,7 @@ pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Respons
     tracing::info!(
         target: "wharf::access",
         id = id.to_str().unwrap_or("-"),
-        remote = request.peer.map(tracing::field::display),
+        remote = request.peer.map(canonical).map(tracing::field::display),
         method = %request.method,
         path = request.uri.path(),
         query = request.uri.query(),
@@ -43,6 +43,11 @@ pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Respons
         agent = text(header::USER_AGENT),
         "request"
     );
+}
+
+/// A listener on all addresses sees IPv4 clients with IPv6 addresses that stand for theirs.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// A failure that somebody should look at. What a client did wrong is not one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use wharf_registry::{Limits, Options, Policy};
+use wharf_registry::{Limits, Monitoring, Options, Policy};
 use wharf_store::Store;
 use wharf_store::lock::StorageLock;
 
@@ -51,7 +51,8 @@ async fn serve(config: &Config, lock: &StorageLock) -> Result<(), Failure> {
     lock.publish(&running.listeners).map_err(cannot_start)?;
     let notifier = Notifier::from_environment();
     notifier.ready();
-    tracing::info!(addresses = ?running.listeners, monitoring = running.monitoring.map(tracing::field::display), "ready");
+    let monitoring = (!running.monitoring.is_empty()).then(|| tracing::field::debug(&running.monitoring));
+    tracing::info!(addresses = ?running.listeners, monitoring, "ready");
 
     let signal = stop_signal(&mut terminate, &mut interrupt).await;
     notifier.stopping();
@@ -83,7 +84,7 @@ fn options(config: &Config) -> Result<Options, Failure> {
         Some(debug) => {
             let mut bound = listen::bind(&debug.listen).map_err(cannot_start)?;
             warnings.append(&mut bound.warnings);
-            bound.listeners.into_iter().next().map(|listener| (listener, debug.metrics_path.clone()))
+            Some(Monitoring { listeners: bound.listeners, metrics_path: debug.metrics_path.clone() })
         }
     };
     for warning in warnings {
@@ -107,6 +108,7 @@ fn options(config: &Config) -> Result<Options, Failure> {
         extra_headers: config.http.headers.clone(),
         access_log: config.log.access,
         drain: config.http.drain_timeout,
+        connections: 0,
         workers: 0,
     })
 }
