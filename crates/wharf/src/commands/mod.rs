@@ -24,7 +24,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = || Settings::resolve(&cli.flags, Environment::of_process()).map_err(|error| instance::refused(&error));
     match cli.command {
         Command::Start(selected) => start::run(&settings()?, selected.config.as_deref()),
-        Command::Stop(selected) => stop::run(&settings()?, selected.config.as_deref()),
+        Command::Stop(options) => stop::run(&settings()?, &options),
         Command::Status(options) => status::run(&settings()?, &options),
         Command::Info(options) => info::run(&settings()?, &options),
         Command::Serve(options) => launch::run(&settings()?, &options),
