@@ -59,3 +59,16 @@ pub(crate) fn failure(request: &Request<'_>, id: &HeaderValue, error: &ApiError)
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_shown_with_the_addresses_they_have() {
+        for (seen, shown) in [("[::ffff:10.0.0.1]:9", "10.0.0.1:9"), ("10.0.0.1:9", "10.0.0.1:9"), ("[fe80::1]:9", "[fe80::1]:9")]
+        {
+            assert_eq!(canonical(seen.parse().unwrap()).to_string(), shown);
+        }
+    }
+}
