@@ -26,6 +26,35 @@ as_root() {
     fi
 }
 
+# While this file is there, no service is started, as Debian's policy has it.
+policy_file=/usr/sbin/policy-rc.d
+
+# Runs in a shell of its own, so that what it leaves behind goes with it, however it ends. Tests and benches start servers
+# of their own, on ports of their own, and nobody asked for a web server on this machine. A policy that is there already
+# is the administrator's, unless it is one that a killed run has left.
+apt_install_here() (
+    mark='# Of the scripts of wharf, while they install'
+    if [[ ! -e $policy_file ]] || grep -qsF "$mark" "$policy_file"; then
+        trap 'as_root rm -f "$policy_file"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        printf '#!/bin/sh\n%s\nexit 101\n' "$mark" | as_root install -m 755 /dev/stdin "$policy_file" || exit
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
+)
+
+# apt_install PACKAGE...: installs them, and removes nothing for it. What apt says comes with a failure.
+apt_install() {
+    local log
+    log=$(mktemp)
+    if ! { as_root apt-get update -q && apt_install_here "$@"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install $*" "what apt says is above; nothing that was installed has been removed"
+    fi
+    rm -f "$log"
+}
+
 # need COMMAND=PACKAGE...: installs the packages whose command is missing.
 need() {
     local pair missing=()
@@ -35,14 +64,7 @@ need() {
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null || die "missing: ${missing[*]}" "install them with the package manager of this system"
     step install "${missing[*]}"
-    local log
-    log=$(mktemp)
-    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-        cat "$log" >&2
-        die "apt-get could not install ${missing[*]}"
-    fi
-    rm -f "$log"
+    apt_install "${missing[@]}"
 }
 
 # need_cargo: finds cargo, also where rustup put it but no shell has read its settings yet.
@@ -50,6 +72,18 @@ need_cargo() {
     local home="${CARGO_HOME:-$HOME/.cargo}"
     command -v cargo >/dev/null || PATH="$home/bin:$PATH"
     command -v cargo >/dev/null || die "there is no cargo" "install Rust 1.90 or newer"
+}
+
+# need_components: the parts of the toolchain that only lints need; not every installation of Rust has them.
+need_components() {
+    local missing=()
+    cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
+    cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
+    ((${#missing[@]})) || return 0
+    command -v rustup >/dev/null ||
+        die "the Rust toolchain lacks ${missing[*]}" "rustup and Debian have them as packages of their own"
+    step install "${missing[*]}"
+    rustup component add "${missing[@]}" >&2 || die "rustup could not add ${missing[*]}"
 }
 
 # build PACKAGE...: in the release profile. A terminal shows in one line how far it is; what cargo says comes with a failure.

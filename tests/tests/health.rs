@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::net::{SocketAddr, TcpListener};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wharf_tests::{Config, Request, Response, Server};
 
@@ -37,6 +39,8 @@ fn the_debug_listener_has_no_registry() {
     let (_server, debug) = with_debug_listener();
     for path in ["/healthz", "/readyz", "/metrics"] {
         get(debug, path).expect(200);
+        let head = Request::new(debug, "HEAD", path).send().expect(200);
+        assert!(head.body.is_empty(), "{}", head.describe());
     }
     get(debug, "/v2/").expect(404);
     get(debug, "/v2/_catalog").expect(404);
@@ -68,12 +72,33 @@ fn metrics_are_where_the_configuration_says() {
     get(address, "/healthz").expect(200);
 }
 
-/// Name with labels, and value, of each sample; every line must be of the format that the content type announces:
-/// OpenMetrics, or the older one of Prometheus.
+/// `localhost` is both loopback addresses, here too.
+#[test]
+fn the_debug_listener_is_on_both_loopback_addresses() {
+    let Ok(probe) = TcpListener::bind("[::1]:0") else { return };
+    let port = probe.local_addr().unwrap().port();
+    drop(probe);
+    let _server = Server::with_config(Config::default().set("http.debug.addr", format!("localhost:{port}")));
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        get(address.parse().unwrap(), "/healthz").expect(200);
+    }
+}
+
+/// Name with labels, and value, of each sample, in both formats, which hold the same.
 fn samples(address: SocketAddr) -> Vec<(String, f64)> {
-    let answer = get(address, "/metrics").expect(200);
+    let names = |samples: &[(String, f64)]| samples.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let open = samples_in(address, "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1");
+    let plain = samples_in(address, "text/plain, application/openmetrics-text;q=0");
+    assert_eq!(names(&open), names(&plain));
+    plain
+}
+
+/// Every line must be of the format that the content type announces: OpenMetrics, or the older one of Prometheus.
+fn samples_in(address: SocketAddr, accept: &str) -> Vec<(String, f64)> {
+    let answer = Request::new(address, "GET", "/metrics").header("Accept", accept).send().expect(200);
     let open = answer.header("Content-Type").starts_with("application/openmetrics-text; version=1.0.0");
     assert!(open || answer.header("Content-Type").starts_with("text/plain; version=0.0.4"), "{}", answer.describe());
+    assert_eq!(open, !accept.starts_with("text"), "{}", answer.describe());
     let text = String::from_utf8(answer.body).unwrap();
     assert_eq!(text.ends_with("# EOF\n"), open, "the end is marked in OpenMetrics, and only there");
     let typed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
@@ -82,7 +107,11 @@ fn samples(address: SocketAddr) -> Vec<(String, f64)> {
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
         let bare = name.split('{').next().unwrap();
         assert!(bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':'), "{line}");
-        let suffixes = ["", "_total", "_created", "_bucket", "_sum", "_count", "_info"];
+        let suffixes: &[_] = match open {
+            true => &["", "_total", "_created", "_bucket", "_sum", "_count", "_info"],
+            // Here a counter's family has its samples' name.
+            false => &["", "_bucket", "_sum", "_count"],
+        };
         let families = suffixes.iter().filter_map(|suffix| bare.strip_suffix(suffix));
         assert!(families.into_iter().any(|family| typed.contains(&family)), "no type for {line}");
         samples.push((name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line:?}"))));
@@ -106,4 +135,36 @@ fn requests_are_counted() {
     }
     assert!(total("requests_total") >= requests + 7.0, "two requests of the push and five pulls");
     assert!(total("sent_bytes") >= bytes + 5_000_000.0, "five megabytes sent");
+}
+
+/// What is stored, what collections did, the program and its process are told, under the names and in the units that are usual.
+#[test]
+fn the_store_collections_and_the_process_are_told() {
+    let (server, debug) = with_debug_listener();
+    let value = |name: &str| {
+        let all = samples(debug);
+        let found = all.iter().find(|(sample, _)| sample == name).unwrap_or_else(|| panic!("no {name} in {all:#?}"));
+        found.1
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert_eq!(value(&format!("wharf_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+    assert!(value("process_open_fds") > 3.0 && value("process_open_fds") < value("process_max_fds"));
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!((value("process_start_time_seconds") - now).abs() < 60.0);
+    assert!(value("wharf_http_connections_max") <= value("process_max_fds") * 0.75);
+    assert_eq!(value("wharf_store_failures_total{cause=\"index\"}"), 0.0);
+    assert_eq!(value("wharf_store_failures_total{cause=\"disk\"}"), 0.0);
+    assert_eq!((value("wharf_collections_total"), value("wharf_collection_last_timestamp_seconds")), (0.0, 0.0));
+    for query in ["now=1", "now=1", "dry_run=1"] {
+        server.collect(query);
+        // Collections are told apart by the millisecond in which they ended.
+        sleep(Duration::from_millis(5));
+    }
+    assert_eq!((value("wharf_collections_total"), value("wharf_collection_freed_bytes_total")), (2.0, 0.0));
+    assert!((value("wharf_collection_last_timestamp_seconds") - now).abs() < 60.0);
+    assert!(value("wharf_collection_last_duration_seconds") < 60.0);
+    // Whole tables are not read for each question.
+    let before = value("wharf_tags");
+    server.repo("app").push_random("v1");
+    assert_eq!((before, value("wharf_tags")), (0.0, 0.0));
 }

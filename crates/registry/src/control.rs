@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use wharf_store::{CollectOptions, Store};
 
 use crate::connection::Shared;
+use crate::metrics;
 use crate::query::Query;
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -46,7 +47,7 @@ pub(crate) struct Identity {
 pub(crate) async fn serve_owner(shared: Arc<Shared>, identity: Arc<Identity>, listener: UnixListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (shared, identity) = (shared.clone(), identity.clone());
@@ -58,7 +59,7 @@ pub(crate) async fn serve_owner(shared: Arc<Shared>, identity: Arc<Identity>, li
     }
 }
 
-async fn owner(shared: &Shared, identity: &Identity, request: &Request<Incoming>) -> Answer {
+async fn owner(shared: &Arc<Shared>, identity: &Identity, request: &Request<Incoming>) -> Answer {
     let store = &shared.handlers.store;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => match store.totals().await {
@@ -68,7 +69,7 @@ async fn owner(shared: &Shared, identity: &Identity, request: &Request<Incoming>
         (&Method::POST, "/collect") => {
             let query = Query::parse(request.uri().query().unwrap_or_default());
             let is_set = |name| query.get(name).is_some_and(|value| matches!(&*value, "1" | "true"));
-            collect(store.clone(), CollectOptions { dry_run: is_set("dry_run"), now: is_set("now") })
+            collect(shared.clone(), CollectOptions { dry_run: is_set("dry_run"), now: is_set("now") })
         }
         _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing at this address" })),
     }
@@ -94,16 +95,18 @@ fn status(store: &Store, identity: &Identity, totals: wharf_store::Totals) -> Va
 }
 
 /// Collects and streams how far it is, one JSON object a line; the last has `result` or `error`.
-fn collect(store: Arc<Store>, options: CollectOptions) -> Answer {
+fn collect(shared: Arc<Shared>, options: CollectOptions) -> Answer {
     let (sender, receiver) = mpsc::channel::<Value>(16);
     tokio::spawn(async move {
         let progress = sender.clone();
+        let store = &shared.handlers.store;
         let result = store
             .collect(options, &mut |step| {
                 // Who reads too slowly misses a step, not the result.
                 let _ = progress.try_send(json!({ "progress": step }));
             })
             .await;
+        shared.metrics.count_collection(store);
         let last = match result {
             Ok(report) => json!({ "result": report }),
             Err(error) => json!({ "error": error.to_string() }),
@@ -119,12 +122,20 @@ fn collect(store: Arc<Store>, options: CollectOptions) -> Answer {
     response
 }
 
+/// Counts the collections that the store makes by itself, which are further apart than this looks.
+pub(crate) async fn watch_collections(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        shared.metrics.count_collection(&shared.handlers.store);
+    }
+}
+
 /// Answers `/metrics` and the health checks on the monitoring listener.
 pub(crate) async fn serve_monitoring(shared: Arc<Shared>, metrics_path: Option<String>, listener: TcpListener) {
     let metrics_path = Arc::new(metrics_path);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (shared, metrics_path) = (shared.clone(), metrics_path.clone());
@@ -139,14 +150,29 @@ pub(crate) async fn serve_monitoring(shared: Arc<Shared>, metrics_path: Option<S
 async fn monitoring(shared: &Shared, metrics_path: Option<&str>, request: &Request<Incoming>) -> Answer {
     let store = &shared.handlers.store;
     match (request.method(), request.uri().path()) {
-        (&Method::GET, path) if Some(path) == metrics_path => {
-            answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", shared.metrics.text(store).await)
+        (&Method::GET | &Method::HEAD, path) if Some(path) == metrics_path => {
+            let text = shared.metrics.text(store).await;
+            if wants_openmetrics(request.headers()) {
+                answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+            } else {
+                answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::as_plain_text(&text))
+            }
         }
-        (&Method::GET, "/healthz") => json_answer(StatusCode::OK, &json!({})),
-        (&Method::GET, "/readyz" | "/debug/health") => match store.check().await {
+        (&Method::GET | &Method::HEAD, "/healthz") => json_answer(StatusCode::OK, &json!({})),
+        (&Method::GET | &Method::HEAD, "/readyz" | "/debug/health") => match store.check().await {
             Ok(()) => json_answer(StatusCode::OK, &json!({})),
             Err(error) => json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "storage": error.to_string() })),
         },
         _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing at this address" })),
     }
+}
+
+/// Whether the client names the newer format among those it takes; browsers and curl do not.
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0"));
+        name.trim().eq_ignore_ascii_case("application/openmetrics-text") && !refused
+    })
 }

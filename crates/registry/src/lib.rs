@@ -22,7 +22,7 @@ mod server;
 pub use access::Policy;
 pub use endpoint::Endpoint;
 pub use error::ApiError;
-pub use server::{Limits, Options, Running, ServeError, serve};
+pub use server::{Limits, Monitoring, Options, Running, ServeError, serve};
 
 #[doc(hidden)]
 pub mod fuzzing {

@@ -1,13 +1,17 @@
 //! Numbers for Prometheus. What a request counts is found once, at the start, so that counting costs an addition.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use wharf_store::{Store, StoreError, Timestamp};
 
@@ -30,6 +34,9 @@ struct Cause {
     cause: &'static str,
 }
 
+/// How long the sums over everything stored hold: they take reading whole tables, and whoever may ask may ask often.
+const TOTALS_HOLD: Duration = Duration::from_secs(15);
+
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Seconds. From a cached manifest to a large upload.
 const LATENCIES: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0];
@@ -46,8 +53,55 @@ pub(crate) struct Metrics {
     pub(crate) received: Counter,
     sent: Counter,
     pub(crate) connections: Gauge,
+    /// Times that no further connection could be taken.
+    pub(crate) full: Counter,
     failures: Family<Cause, Counter>,
+    collections: Collections,
+    process: Process,
     store: StoreGauges,
+    totals: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// Sums over the collections since the start.
+#[derive(Default)]
+struct Collections {
+    runs: Counter,
+    freed: Counter,
+    /// When the last one that was counted ended.
+    counted: Mutex<Option<Timestamp>>,
+}
+
+/// What the kernel knows of this process, under the names that all servers use.
+#[derive(Default)]
+struct Process {
+    open_fds: Gauge,
+    max_fds: Gauge,
+    resident: Gauge,
+    started: Gauge<f64, AtomicU64>,
+}
+
+impl Process {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("process_open_fds", "Open file descriptors", self.open_fds.clone());
+        registry.register("process_max_fds", "File descriptors that may be open", self.max_fds.clone());
+        registry.register("process_resident_memory_bytes", "Memory of the process", self.resident.clone());
+        registry.register("process_start_time_seconds", "Start of the process in seconds since 1970", self.started.clone());
+        self.started.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    }
+
+    fn read(&self) {
+        if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+            // One of them is this folder's.
+            set(&self.open_fds, (descriptors.count() as u64).saturating_sub(1));
+        }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        set(&self.max_fds, limit.unwrap_or(u64::MAX));
+        if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            set(&self.resident, kilobytes.unwrap_or_default() * 1024);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -64,8 +118,12 @@ struct StoreGauges {
     collected_bytes: Gauge,
     collected_blobs: Gauge,
     collected_manifests: Gauge,
-    collection_milliseconds: Gauge,
-    collection_age: Gauge,
+    collection_seconds: Gauge<f64, AtomicU64>,
+    collection_ended: Gauge<f64, AtomicU64>,
+}
+
+fn set(gauge: &Gauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 impl StoreGauges {
@@ -84,21 +142,26 @@ impl StoreGauges {
             "Bytes that wait for a lease or the grace to end, as of the last collection",
             &self.reclaimable,
         );
-        gauge("wharf_collection_freed_bytes", "Bytes freed by the last collection", &self.collected_bytes);
-        gauge("wharf_collection_blobs", "Blobs removed by the last collection", &self.collected_blobs);
-        gauge("wharf_collection_manifests", "Manifests removed by the last collection", &self.collected_manifests);
-        gauge("wharf_collection_duration_milliseconds", "How long the last collection took", &self.collection_milliseconds);
-        gauge(
-            "wharf_collection_age_seconds",
-            "Time since the last collection ended; -1 when there was none",
-            &self.collection_age,
+        gauge("wharf_collection_last_freed_bytes", "Bytes freed by the last collection", &self.collected_bytes);
+        gauge("wharf_collection_last_blobs", "Blobs removed by the last collection", &self.collected_blobs);
+        gauge("wharf_collection_last_manifests", "Manifests removed by the last collection", &self.collected_manifests);
+        let mut seconds = |name, help, gauge: &Gauge<f64, AtomicU64>| registry.register(name, help, gauge.clone());
+        seconds("wharf_collection_last_duration_seconds", "How long the last collection took", &self.collection_seconds);
+        seconds(
+            "wharf_collection_last_timestamp_seconds",
+            "When the last collection ended, in seconds since 1970; 0 when there was none since the start",
+            &self.collection_ended,
         );
     }
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `room` is how many connections may be open at a time.
+    pub(crate) fn new(room: usize) -> Self {
         let mut registry = Registry::default();
+        registry.register("wharf_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let process = Process::default();
+        process.register(&mut registry);
         let requests: Family<Request, Counter> = Family::default();
         let latency = Family::<Endpoint, Histogram>::new_with_constructor(|| Histogram::new(LATENCIES));
         let kinds = Kind::ALL.map(|kind| PerKind {
@@ -117,18 +180,35 @@ impl Metrics {
         registry.register_with_unit("wharf_http_sent", "Bytes written to clients", Unit::Bytes, sent.clone());
         let connections = Gauge::default();
         registry.register("wharf_http_connections", "Open connections", connections.clone());
+        let (most, full) = (Gauge::default(), Counter::default());
+        set(&most, room as u64);
+        registry.register("wharf_http_connections_max", "Connections that may be open", most);
+        registry.register(
+            "wharf_http_connections_full",
+            "Times that a connection had to wait because as many as may be were open",
+            full.clone(),
+        );
         let failures = Family::default();
         registry.register(
             "wharf_store_failures",
             "Requests that failed because of the disk, the index or damaged content",
             failures.clone(),
         );
-        for cause in ["full", "damaged", "backend", "stopped"] {
+        for cause in ["full", "damaged", "disk", "index", "stopped"] {
             drop(failures.get_or_create(&Cause { cause }));
         }
+        let collections = Collections::default();
+        registry.register("wharf_collections", "Collections that came to their end", collections.runs.clone());
+        registry.register_with_unit(
+            "wharf_collection_freed",
+            "Bytes freed by collections",
+            Unit::Bytes,
+            collections.freed.clone(),
+        );
         let store = StoreGauges::default();
         store.register(&mut registry);
-        Self { registry, kinds, received, sent, connections, failures, store }
+        let totals = tokio::sync::Mutex::default();
+        Self { registry, kinds, received, sent, connections, full, failures, collections, process, store, totals }
     }
 
     /// Counts an answered request.
@@ -145,17 +225,30 @@ impl Metrics {
             StoreError::Full => "full",
             StoreError::Damaged { .. } => "damaged",
             StoreError::Stopped => "stopped",
-            StoreError::Backend { .. } => "backend",
+            // The index speaks through its engine's errors.
+            StoreError::Backend { source, .. } if source.is::<std::io::Error>() => "disk",
+            StoreError::Backend { .. } => "index",
         };
         self.failures.get_or_create(&Cause { cause }).inc();
     }
 
-    /// The text that Prometheus reads. Asks the store for its sums.
-    pub(crate) async fn text(&self, store: &Store) -> String {
+    /// Counts the last collection, if that was not done yet.
+    pub(crate) fn count_collection(&self, store: &Store) {
+        let Some((ended, last)) = store.last_collection() else { return };
+        if self.collections.counted.lock().replace(ended) != Some(ended) {
+            self.collections.runs.inc();
+            self.collections.freed.inc_by(last.bytes);
+        }
+    }
+
+    /// The sums of the store, read anew when they are no longer good.
+    async fn count_stored(&self, store: &Store) {
+        // Who asks meanwhile waits, instead of reading the same tables.
+        let mut read = self.totals.lock().await;
+        if read.is_some_and(|read| read.elapsed() < TOTALS_HOLD) {
+            return;
+        }
         let gauges = &self.store;
-        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&gauges.uploads, store.open_uploads() as u64);
-        set(&gauges.leases, store.leases() as u64);
         match store.totals().await {
             Ok(totals) => {
                 set(&gauges.repositories, totals.repositories);
@@ -163,20 +256,30 @@ impl Metrics {
                 set(&gauges.manifests, totals.manifests);
                 set(&gauges.blobs, totals.blobs);
                 set(&gauges.bytes, totals.blob_bytes);
+                *read = Some(Instant::now());
             }
             Err(error) => tracing::warn!(%error, "cannot count what is stored"),
         }
+    }
+
+    /// The text that Prometheus reads, as OpenMetrics. Asks the store for its sums.
+    pub(crate) async fn text(&self, store: &Store) -> String {
+        let gauges = &self.store;
+        set(&gauges.uploads, store.open_uploads() as u64);
+        set(&gauges.leases, store.leases() as u64);
+        self.process.read();
+        self.count_stored(store).await;
+        self.count_collection(store);
         if let Ok(Some(free)) = store.free_space().await {
             set(&gauges.free, free);
         }
-        gauges.collection_age.set(-1);
         if let Some((at, last)) = store.last_collection() {
             set(&gauges.reclaimable, last.held_bytes);
             set(&gauges.collected_bytes, last.bytes);
             set(&gauges.collected_blobs, last.blobs);
             set(&gauges.collected_manifests, last.manifests);
-            set(&gauges.collection_milliseconds, last.milliseconds);
-            set(&gauges.collection_age, Timestamp::now().since(at).as_secs());
+            gauges.collection_seconds.set(Duration::from_millis(last.milliseconds).as_secs_f64());
+            gauges.collection_ended.set(Duration::from_millis(u64::try_from(at.0).unwrap_or_default()).as_secs_f64());
         }
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
@@ -188,5 +291,61 @@ impl Metrics {
     /// Bytes went out.
     pub(crate) fn add_sent(&self, bytes: usize) {
         self.sent.inc_by(bytes as u64);
+    }
+}
+
+/// OpenMetrics as the older text format (`version=0.0.4`), in which a counter's family has the name of its samples, and
+/// units, kinds of information and an end are not known.
+pub(crate) fn as_plain_text(open: &str) -> String {
+    let of_kind = |kind: &'static str| {
+        let named = move |line: &'_ str| line.strip_prefix("# TYPE ")?.strip_suffix(kind)?.strip_suffix(' ').map(str::to_owned);
+        open.lines().filter_map(named).collect::<HashSet<String>>()
+    };
+    let (counters, infos) = (of_kind("counter"), of_kind("info"));
+    let mut text = String::with_capacity(open.len());
+    for line in open.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(family), Some(rest)) => {
+                let suffix = match family {
+                    family if counters.contains(family) => "_total",
+                    family if infos.contains(family) => "_info",
+                    _ => "",
+                };
+                let rest = if what == "TYPE" && rest == "info" { "gauge" } else { rest };
+                text.push_str(&format!("# {what} {family}{suffix} {rest}\n"));
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_families_as_their_samples() {
+        let open = "# HELP a Things.\n# TYPE a counter\n# UNIT a bytes\na_total 1\n\
+                    # HELP b The program.\n# TYPE b info\nb_info{version=\"1\"} 1\n\
+                    # HELP c Now.\n# TYPE c gauge\nc{x=\"y z\"} 2\n# EOF\n";
+        let plain = "# HELP a_total Things.\n# TYPE a_total counter\na_total 1\n\
+                     # HELP b_info The program.\n# TYPE b_info gauge\nb_info{version=\"1\"} 1\n\
+                     # HELP c Now.\n# TYPE c gauge\nc{x=\"y z\"} 2\n";
+        assert_eq!(as_plain_text(open), plain);
+    }
+
+    #[test]
+    fn failures_of_the_disk_and_of_the_index_are_told_apart() {
+        let metrics = Metrics::new(1);
+        let failures = |cause| metrics.failures.get_or_create(&Cause { cause }).get();
+        metrics.failed(&ApiError::Store(StoreError::io("reading", std::io::Error::other("a bad sector"))));
+        assert_eq!((failures("disk"), failures("index")), (1, 0));
+        metrics.failed(&ApiError::Store(StoreError::Backend { context: "reading", source: "malformed".into() }));
+        assert_eq!((failures("disk"), failures("index")), (1, 1));
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Respons
     tracing::info!(
         target: "wharf::access",
         id = id.to_str().unwrap_or("-"),
-        remote = request.peer.map(tracing::field::display),
+        remote = request.peer.map(canonical).map(tracing::field::display),
         method = %request.method,
         path = request.uri.path(),
         query = request.uri.query(),
@@ -45,6 +45,11 @@ pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Respons
     );
 }
 
+/// A listener on all addresses sees IPv4 clients with IPv6 addresses that stand for theirs.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
 /// A failure that somebody should look at. What a client did wrong is not one.
 pub(crate) fn failure(request: &Request<'_>, id: &HeaderValue, error: &ApiError) {
     if error.answer().0.is_server_error() {
@@ -52,5 +57,18 @@ pub(crate) fn failure(request: &Request<'_>, id: &HeaderValue, error: &ApiError)
             id = id.to_str().unwrap_or("-"), method = %request.method, path = request.uri.path(),
             error = error as &dyn std::error::Error, "a request failed"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_shown_with_the_addresses_they_have() {
+        for (seen, shown) in [("[::ffff:10.0.0.1]:9", "10.0.0.1:9"), ("10.0.0.1:9", "10.0.0.1:9"), ("[fe80::1]:9", "[fe80::1]:9")]
+        {
+            assert_eq!(canonical(seen.parse().unwrap()).to_string(), shown);
+        }
     }
 }

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use wharf_store::Store;
 
@@ -25,6 +26,9 @@ use crate::metrics::Metrics;
 /// Threads of one worker that wait for the disk: enough to keep one busy, and few enough that a hundred uploads at once do not each bring stacks and
 /// allocator caches of their own.
 const DISK_THREADS: usize = 8;
+
+/// How often connections that cannot be accepted are told of.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Bounds on what a client may ask for.
 #[derive(Clone, Debug)]
@@ -58,8 +62,8 @@ impl Default for Limits {
 pub struct Options {
     /// Where clients connect.
     pub listeners: Vec<StdTcpListener>,
-    /// Where monitoring connects, and the path of the metrics there, if they are wanted.
-    pub monitoring: Option<(StdTcpListener, Option<String>)>,
+    /// Where monitoring connects, if it is wanted.
+    pub monitoring: Option<Monitoring>,
     /// Where the storage's owner connects.
     pub owner: Option<StdUnixListener>,
     /// What everybody may do.
@@ -76,8 +80,20 @@ pub struct Options {
     pub access_log: bool,
     /// How long requests under way may take to end once the server stops.
     pub drain: Duration,
+    /// Connections open at a time; further ones wait until others end. 0 for as many as leave a quarter of the process's
+    /// descriptors to files.
+    pub connections: usize,
     /// Threads that answer; 0 for one a core.
     pub workers: usize,
+}
+
+/// The listeners for monitoring.
+#[derive(Debug)]
+pub struct Monitoring {
+    /// Where it connects.
+    pub listeners: Vec<StdTcpListener>,
+    /// Path of the metrics, if they are wanted.
+    pub metrics_path: Option<String>,
 }
 
 /// Why the server could not begin.
@@ -89,8 +105,8 @@ pub struct ServeError(#[from] io::Error);
 pub struct Running {
     /// Addresses it answers on.
     pub listeners: Vec<SocketAddr>,
-    /// Where monitoring answers.
-    pub monitoring: Option<SocketAddr>,
+    /// Addresses that monitoring answers on.
+    pub monitoring: Vec<SocketAddr>,
     stopping: watch::Sender<bool>,
     workers: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<()>,
@@ -100,7 +116,12 @@ pub struct Running {
 pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError> {
     let address = |listener: &StdTcpListener| listener.local_addr();
     let listeners = options.listeners.iter().map(address).collect::<io::Result<Vec<_>>>()?;
-    let monitoring = options.monitoring.as_ref().map(|(listener, _)| address(listener)).transpose()?;
+    let watched = options.monitoring.iter().flat_map(|monitoring| &monitoring.listeners);
+    let monitoring = watched.map(address).collect::<io::Result<Vec<_>>>()?;
+    let room = match options.connections {
+        0 => default_connections(),
+        most => most,
+    };
     let shared = Arc::new(Shared {
         handlers: handlers::Context {
             store: store.clone(),
@@ -110,7 +131,7 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
             nobody: "".into(),
         },
-        metrics: Metrics::new(),
+        metrics: Metrics::new(room),
         extra_headers: options.extra_headers,
         access_log: options.access_log,
     });
@@ -126,15 +147,24 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
         workers.push(worker);
         inboxes.push(inbox);
     }
-    let inboxes: Arc<[Inbox]> = inboxes.into();
+    let entrance = Arc::new(Entrance {
+        inboxes,
+        // Each listener holds a place for the connection that it waits for.
+        room: Arc::new(Semaphore::new(room.saturating_add(options.listeners.len()).min(Semaphore::MAX_PERMITS))),
+        failures: Mutex::default(),
+        shared: shared.clone(),
+    });
     let mut tasks = JoinSet::new();
     for listener in options.listeners {
         listener.set_nonblocking(true)?;
-        tasks.spawn(accept(TcpListener::from_std(listener)?, inboxes.clone()));
+        tasks.spawn(accept(TcpListener::from_std(listener)?, entrance.clone()));
     }
-    if let Some((listener, path)) = options.monitoring {
-        listener.set_nonblocking(true)?;
-        tasks.spawn(control::serve_monitoring(shared.clone(), path, TcpListener::from_std(listener)?));
+    if let Some(Monitoring { listeners, metrics_path }) = options.monitoring {
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            tasks.spawn(control::serve_monitoring(shared.clone(), metrics_path.clone(), TcpListener::from_std(listener)?));
+        }
+        tasks.spawn(control::watch_collections(shared.clone()));
     }
     if let Some(listener) = options.owner {
         listener.set_nonblocking(true)?;
@@ -143,6 +173,13 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
     }
     tasks.spawn(async move { store.maintain().await });
     Ok(Running { listeners, monitoring, stopping, workers, tasks })
+}
+
+/// Three quarters of the descriptors this process may have: what is read from the disk needs some, too.
+fn default_connections() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = descriptors.and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
+    (descriptors / 4).saturating_mul(3).max(1)
 }
 
 impl Running {
@@ -155,15 +192,21 @@ impl Running {
     }
 }
 
+/// A connection with its place among those that may be open at a time.
+struct Accepted {
+    stream: std::net::TcpStream,
+    place: OwnedSemaphorePermit,
+}
+
 /// The way to a worker.
 struct Inbox {
-    sender: mpsc::UnboundedSender<std::net::TcpStream>,
+    sender: mpsc::UnboundedSender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<std::net::TcpStream>,
+    inbox: mpsc::UnboundedReceiver<Accepted>,
     open: Arc<AtomicUsize>,
     stop: watch::Receiver<bool>,
     drain: Duration,
@@ -195,16 +238,16 @@ impl Worker {
     async fn run(mut self) {
         let mut connections = JoinSet::new();
         loop {
-            let stream = tokio::select! {
-                stream = self.inbox.recv() => stream,
+            let accepted = tokio::select! {
+                accepted = self.inbox.recv() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = connection::stopped(&mut self.stop) => None,
             };
-            let Some(stream) = stream else { break };
+            let Some(Accepted { stream, place }) = accepted else { break };
             let (shared, stop) = (self.shared.clone(), self.stop.clone());
             let open = Open(self.open.clone());
             connections.spawn(async move {
-                let _open = open;
+                let _counted = (open, place);
                 if let Ok(stream) = TcpStream::from_std(stream) {
                     connection::serve(shared, stream, stop).await;
                 }
@@ -226,20 +269,76 @@ impl Drop for Open {
     }
 }
 
-async fn accept(listener: TcpListener, inboxes: Arc<[Inbox]>) {
-    loop {
+/// What all listeners share.
+struct Entrance {
+    inboxes: Vec<Inbox>,
+    room: Arc<Semaphore>,
+    failures: Mutex<Failures>,
+    shared: Arc<Shared>,
+}
+
+impl Entrance {
+    /// A place for the next connection, which waits in the kernel's queue until there is one.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.room.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        self.shared.metrics.full.inc();
+        self.room.clone().acquire_owned().await.ok()
+    }
+}
+
+/// Connections that could not be accepted. While that lasts it is tried some twenty times a second.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Failures {
+    /// Counts one. How many there were when it is time to tell of them.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        let due = self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        due.then(|| {
+            self.told = Some(now);
+            std::mem::take(&mut self.since)
+        })
+    }
+}
+
+async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
+    while let Some(place) = entrance.place().await {
         let stream = match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => stream,
             Err(error) => {
                 // Out of descriptors, most of the time: connections end, and then it goes on.
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(failures) = entrance.failures.lock().count(Instant::now()) {
+                    tracing::warn!(%error, failures, "cannot accept a connection");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        if let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.open.load(Ordering::Relaxed)) {
+        if let Some(inbox) = entrance.inboxes.iter().min_by_key(|inbox| inbox.open.load(Ordering::Relaxed)) {
             inbox.open.fetch_add(1, Ordering::Relaxed);
-            let _ = inbox.sender.send(stream);
+            let _ = inbox.sender.send(Accepted { stream, place });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_to_accept_are_told_of_now_and_then_with_their_number() {
+        let mut failures = Failures::default();
+        let begun = Instant::now();
+        assert_eq!(failures.count(begun), Some(1));
+        for _ in 0..5 {
+            assert_eq!(failures.count(begun + TELL_EVERY / 2), None);
+        }
+        assert_eq!(failures.count(begun + TELL_EVERY), Some(6));
     }
 }

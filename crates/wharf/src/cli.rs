@@ -24,7 +24,7 @@ pub enum Command {
     /// Start the registry in the background and return when it answers
     Start(Selected),
     /// Ask the registry to finish what it is doing and to stop
-    Stop(Selected),
+    Stop(Stop),
     /// Say whether the registry runs and answers; exit code 1 when it does not run
     Status(Listing),
     /// Show the configuration in force
@@ -59,6 +59,17 @@ pub struct Selected {
     pub config: Option<PathBuf>,
 }
 
+/// Options of `stop`.
+#[derive(Debug, clap::Args)]
+pub struct Stop {
+    /// Which registry.
+    #[command(flatten)]
+    pub selected: Selected,
+    /// End it at once with SIGKILL, without finishing requests in flight; what was acknowledged stays
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Which registry, and in which form.
 #[derive(Debug, clap::Args)]
 pub struct Listing {
@@ -79,9 +90,9 @@ pub struct Serve {
     /// The same, as `start` takes it
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub config: Option<PathBuf>,
-    /// Leave the terminal; `start` uses it
-    #[arg(long, hide = true)]
-    pub detached: bool,
+    /// Leave the terminal; standard output and standard error are this log file already. `start` uses it
+    #[arg(long, hide = true, value_name = "LOG")]
+    pub detached: Option<PathBuf>,
 }
 
 /// Options of `gc`.

@@ -1,9 +1,10 @@
 //! The server that a command is about: its configuration, and whether it runs.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wharf_store::lock::{self, Holder};
+use wharf_store::lock::{self, Holder, State};
 
 use crate::config::{self, Config, Loaded, Severity};
 use crate::settings::{Settings, SettingsError};
@@ -15,6 +16,8 @@ const CONFIG_FILE: &str = "registry-config.yml";
 const PID_FILE: &str = "registry.pid";
 /// Everything the background server says.
 const LOG_FILE: &str = "registry.log";
+/// How long whoever is about to let go of the storage may need beyond the time that requests in flight have.
+pub const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// A server's configuration with where it comes from.
 #[derive(Debug)]
@@ -41,19 +44,14 @@ impl Instance {
         let file = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
         let loaded = match &file {
             Some(file) => config::load(file, settings.environment.all()),
-            None => {
-                let (loaded, warning) = settings.own_config().map_err(|error| refused(&error))?;
-                if let Some(warning) = warning {
-                    ui::warn(&warning);
-                }
-                loaded
-            }
+            None => settings.own_config().map_err(|error| refused(&error))?,
         };
         let Loaded { config, findings } = accept(loaded)?;
         Ok((Self { config, file, folder: settings.storage.clone() }, findings))
     }
 
-    /// The one to ask or stop: `file`, or what `start` wrote when that server runs, or what the settings ask for.
+    /// The one to ask or stop: `file`, or what `start` wrote in the storage folder, or what the settings ask for. What was
+    /// written counts whether that server still runs or not, unless the other one does.
     pub fn existing(settings: &Settings, file: Option<&Path>) -> Result<Self, Failure> {
         let folder = settings.storage.clone();
         let explicit =
@@ -62,19 +60,27 @@ impl Instance {
             let loaded = accept(config::load(&file, settings.environment.all()))?;
             return Ok(Self { config: loaded.config, file: Some(file), folder });
         }
-        let written = folder.join(CONFIG_FILE);
-        if written.exists() {
+        let is_used = |config: &Config| matches!(lock::holder(&config.storage.root), Ok(Some(_)));
+        let path = folder.join(CONFIG_FILE);
+        let mut written = None;
+        if path.exists() {
             // It holds the overrides of the environment that the server was started in; today's may be others.
-            let loaded = config::load(&written, &[]);
-            if !loaded.is_refused() && matches!(lock::holder(&loaded.config.storage.root), Ok(Some(_))) {
-                return Ok(Self { config: loaded.config, file: Some(written), folder });
+            let loaded = config::load(&path, &[]);
+            if loaded.is_refused() {
+                ui::warn(&format!("{} cannot be used, `wharf config check` tells why", path.display()));
+            } else {
+                written = Some(Self { config: loaded.config, file: Some(path), folder: folder.clone() });
             }
+        }
+        if let Some(written) = written.take_if(|written| is_used(&written.config)) {
+            return Ok(written);
         }
         // Nothing is served here, so what would keep a server from starting does not matter.
         let own = Settings { insecure: true, secure: false, auth: false, ..settings.clone() };
         let own = Settings { url: crate::url::RegistryUrl { https: false, ..own.url }, ..own };
-        let (loaded, _) = own.own_config().map_err(|error| refused(&error))?;
-        Ok(Self { config: loaded.config, file: None, folder })
+        let loaded = own.own_config().map_err(|error| refused(&error))?;
+        let own = Self { config: loaded.config, file: None, folder };
+        Ok(written.filter(|_| !is_used(&own.config)).unwrap_or(own))
     }
 
     /// Who serves it.
@@ -89,11 +95,39 @@ impl Instance {
         let until = Instant::now() + patience;
         loop {
             match self.holder()? {
-                Some(holder) if (holder.pid == 0 || holder.listeners.is_empty()) && Instant::now() < until => {
+                Some(holder) if holder.state == State::Starting && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 holder => return Ok(holder),
             }
+        }
+    }
+
+    /// As [`settled_holder`](Self::settled_holder), waiting also for those who are about to let go of the storage: a server
+    /// that stops, and a collection without one. Fails when that takes too long.
+    pub fn server_or_nobody(&self, settle: Duration) -> Result<Option<Holder>, Failure> {
+        let patience = self.config.http.drain_timeout + LETTING_GO;
+        let until = Instant::now() + patience;
+        let mut said = false;
+        loop {
+            let holder = match self.settled_holder(settle)? {
+                Some(holder) if matches!(holder.state, State::Stopping | State::Collecting) => holder,
+                server_or_nobody => return Ok(server_or_nobody),
+            };
+            let (pid, what) = match holder.state {
+                State::Collecting => (holder.pid, "collection"),
+                _ => (holder.pid, "registry that is stopping"),
+            };
+            if Instant::now() > until {
+                let seconds = patience.as_secs();
+                return Err(Failure::new(format!("the storage is still in use by a {what} (pid {pid}) after {seconds} s"))
+                    .hint("try again when it has ended"));
+            }
+            if !said {
+                ui::say(format_args!("Waiting for the {what} (pid {pid})"));
+                said = true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -103,7 +137,8 @@ impl Instance {
             return url.clone();
         }
         let mut listen = self.config.http.listen.clone();
-        if listen.host.is_empty() {
+        // "All addresses" is none that a client could use.
+        if listen.host.is_empty() || listen.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
             "localhost".clone_into(&mut listen.host);
         }
         if let Some(address) = holder.and_then(|holder| holder.listeners.first()) {

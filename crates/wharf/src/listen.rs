@@ -7,6 +7,8 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::config::ListenAddress;
+use crate::ports;
+use crate::ui::Failure;
 
 /// Connections that wait to be accepted. The kernel's own limit (`net.core.somaxconn`) may be lower.
 const BACKLOG: i32 = 1024;
@@ -60,6 +62,21 @@ impl BindError {
             Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => Some(*address),
             _ => None,
         }
+    }
+}
+
+/// The report of it, with the program that has the port.
+pub fn cannot_listen(error: &BindError) -> Failure {
+    match error.taken() {
+        Some(address) => {
+            let owner = match ports::owner(address) {
+                Some(owner) => owner.to_string(),
+                None => "another program, which is not visible to this user".to_owned(),
+            };
+            Failure::new(format!("port {} is in use by {owner}", address.port()))
+                .hint("stop it, or choose another port with CONTAINER_REGISTRY_URL=localhost:PORT")
+        }
+        None => Failure::new("the registry cannot start").because(error),
     }
 }
 

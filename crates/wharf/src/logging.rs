@@ -7,6 +7,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::model::Log;
 use crate::config::{Finding, Severity};
+use crate::ui::Failure;
 
 /// Starts logging for the rest of the process. A second call changes nothing.
 pub fn start(log: &Log) {
@@ -41,6 +42,16 @@ pub fn findings(findings: &[Finding]) {
             Severity::Warning | Severity::Unknown => tracing::warn!(place, "{message}"),
             Severity::Error => tracing::error!(place, "{message}"),
         }
+    }
+}
+
+/// Logs why the server ends.
+pub fn failure(failure: &Failure) {
+    match failure {
+        Failure::Report { message, causes, hint } => {
+            tracing::error!(causes = (!causes.is_empty()).then(|| causes.join(": ")), hint, "{message}");
+        }
+        Failure::Reported | Failure::BrokenPipe => {}
     }
 }
 

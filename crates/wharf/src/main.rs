@@ -17,7 +17,7 @@ mod url;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
-use clap::error::ErrorKind;
+use clap::error::{ContextValue, ErrorKind};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,7 +48,13 @@ fn wrong_usage(error: &clap::Error) -> Result<ExitCode, ui::Failure> {
         }
         ErrorKind::InvalidSubcommand => {
             let name = error.get(clap::error::ContextKind::InvalidSubcommand);
-            ui::Failure::new(format!("Unknown command `{}`", name.map(ToString::to_string).unwrap_or_default())).report();
+            let failure = ui::Failure::new(format!("Unknown command `{}`", name.map(ToString::to_string).unwrap_or_default()));
+            match error.get(clap::error::ContextKind::SuggestedSubcommand) {
+                Some(ContextValue::Strings(names)) if !names.is_empty() => {
+                    failure.hint(format!("a similar command is `{}`", names.join("` or `"))).report();
+                }
+                _ => failure.report(),
+            }
             ui::say("");
             ui::say(cli::definition().render_help());
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 /// The variable that names the socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
+const STOPPING: &str = "STOPPING=1";
+
 /// Sends states; does nothing where nobody listens.
 #[derive(Debug, Default)]
 pub struct Notifier(Option<String>);
@@ -26,7 +28,7 @@ impl Notifier {
 
     /// A stop was asked for; requests in flight are finished.
     pub fn stopping(&self) {
-        self.send("STOPPING=1");
+        self.send(STOPPING);
     }
 
     /// A lost notification must not take the server down; the one who waits for it notices by its own timeout.
@@ -37,8 +39,13 @@ impl Notifier {
             None => SocketAddr::from_pathname(name),
         };
         let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
-        if let Err(error) = sent {
-            tracing::warn!(socket = %name, %error, "cannot notify of {state}");
+        match sent {
+            Ok(_) => {}
+            // A starter that was told of the start has gone its way.
+            Err(error) if state == STOPPING && error.kind() == io::ErrorKind::ConnectionRefused => {
+                tracing::debug!(socket = %name, %error, "nobody waits for {state}");
+            }
+            Err(error) => tracing::warn!(socket = %name, %error, "cannot notify of {state}"),
         }
     }
 }

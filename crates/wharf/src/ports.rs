@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// A process that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +12,17 @@ pub struct Owner {
     pub pid: u32,
     /// Its name, as `ps` shows it.
     pub name: String,
+    /// The storage folder it has open, which a server of this program has.
+    pub storage: Option<PathBuf>,
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {})", self.name, self.pid)
+        write!(f, "{} (pid {})", self.name, self.pid)?;
+        match &self.storage {
+            Some(storage) => write!(f, ", which serves the storage {}", storage.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -31,10 +38,12 @@ pub fn owner(address: SocketAddr) -> Option<Owner> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find_map(|pid| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
-        links.find(|link| link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link)))?;
+        let links: Vec<PathBuf> = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+        links.iter().find(|link| link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link)))?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        Some(Owner { pid, name: name.trim().to_owned() })
+        let lock = links.iter().find(|link| link.ends_with("wharf.lock"));
+        let storage = lock.and_then(|lock| lock.parent()).map(Path::to_path_buf);
+        Some(Owner { pid, name: name.trim().to_owned(), storage })
     })
 }
 

@@ -187,16 +187,14 @@ impl Settings {
     }
 
     /// The configuration when no file is given: the storage folder's data, and the listener that the URL asks for.
-    /// Other than in a file of somebody's own, deletes are allowed. The text is a warning to pass on.
-    pub fn own_config(&self) -> Result<(Loaded, Option<String>), SettingsError> {
+    /// Other than in a file of somebody's own, deletes are allowed.
+    pub fn own_config(&self) -> Result<Loaded, SettingsError> {
         self.check_protection()?;
         if !self.url.is_local() && !self.insecure {
             return Err(SettingsError::NotLoopback(self.url.host.clone()));
         }
         let listen = self.url.listen_address();
-        let exposed = (!listen.is_loopback())
-            .then(|| format!("listening on {listen} without TLS and authentication: everybody who reaches it may push and pull"));
-        let loaded = config::without_file(
+        Ok(config::without_file(
             |values| {
                 let data = self.storage.join("data").to_string_lossy().into_owned();
                 values.set("storage.filesystem.rootdirectory", Value::Text(data), Place::Default);
@@ -204,22 +202,22 @@ impl Settings {
                 values.set("http.addr", Value::Address(listen), Place::Default);
             },
             self.environment.all(),
-        );
-        Ok((loaded, exposed))
+        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Severity;
 
     fn settings<const N: usize>(pairs: [(&str, &str); N]) -> Result<Settings, SettingsError> {
         Settings::resolve(&Flags::default(), Environment::from(pairs))
     }
 
     fn listens<const N: usize>(pairs: [(&str, &str); N]) -> Result<(String, bool), SettingsError> {
-        let (loaded, warning) = settings(pairs)?.own_config()?;
-        Ok((loaded.config.http.listen.to_string(), warning.is_some()))
+        let loaded = settings(pairs)?.own_config()?;
+        Ok((loaded.config.http.listen.to_string(), loaded.worst() == Some(Severity::Warning)))
     }
 
     #[test]
@@ -233,7 +231,12 @@ mod tests {
         assert_eq!(listen("http://localhost:5001/"), quiet("localhost:5001"));
         assert_eq!(listen("10.0.2.2:5001"), quiet("127.0.0.1:5001"));
         assert_eq!(listen("build.example:5000"), Err(SettingsError::NotLoopback("build.example".into())));
-        assert_eq!(listens([(URL.name, "build.example:5000"), (INSECURE.name, "1")]), Ok(("build.example:5000".into(), true)));
+        let exposed = [(URL.name, "build.example:5000"), (INSECURE.name, "1")];
+        assert_eq!(listens(exposed), Ok(("build.example:5000".into(), true)));
+        // What is listened on counts, whatever asks for it.
+        let [url, insecure] = exposed;
+        assert_eq!(listens([url, insecure, ("REGISTRY_HTTP_ADDR", "localhost:1")]), quiet("localhost:1"));
+        assert_eq!(listens([("REGISTRY_HTTP_ADDR", ":1")]), Ok((":1".into(), true)));
     }
 
     #[test]
@@ -258,10 +261,10 @@ mod tests {
 
     #[test]
     fn without_a_file_deletes_are_allowed_and_overrides_count() {
-        let (loaded, _) = settings([(STORAGE.name, "/s")]).and_then(|s| s.own_config()).expect("settings");
+        let loaded = settings([(STORAGE.name, "/s")]).and_then(|s| s.own_config()).expect("settings");
         assert!(loaded.config.storage.delete);
         assert_eq!(loaded.config.storage.root, std::path::Path::new("/s/data"));
-        let (loaded, _) = settings([("REGISTRY_STORAGE_DELETE_ENABLED", "false"), ("REGISTRY_AUTH", "htpasswd")])
+        let loaded = settings([("REGISTRY_STORAGE_DELETE_ENABLED", "false"), ("REGISTRY_AUTH", "htpasswd")])
             .and_then(|s| s.own_config())
             .expect("settings");
         assert!(!loaded.config.storage.delete && loaded.is_refused());

@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use wharf_store::lock::{LockError, StorageLock};
+use wharf_store::lock::{LockError, State, StorageLock};
 use wharf_store::{Options, Store, StoreError};
 
 use crate::config::Config;
@@ -21,6 +21,14 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// SQLite would only say that it cannot open its file.
+    #[error("the path of the storage folder {folder} is {length} bytes long; {LONGEST_ROOT} is the most that works")]
+    TooLong {
+        /// Which.
+        folder: String,
+        /// Of its path without symbolic links.
+        length: usize,
+    },
     /// Another server has it.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -35,15 +43,22 @@ pub enum OpenError {
     },
 }
 
-/// Takes the folder for this process, creating it where it is missing.
-pub fn lock(root: &Path) -> Result<StorageLock, OpenError> {
+/// SQLite takes paths of 512 bytes, and appends to that of the index.
+const LONGEST_ROOT: usize = 512 - "/index.sqlite-journal".len();
+
+/// Takes the folder for this process to do what `state` says, creating it where it is missing.
+pub fn lock(root: &Path, state: State) -> Result<StorageLock, OpenError> {
     let folder = || root.display().to_string();
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(root)
         .map_err(|source| OpenError::Folder { folder: folder(), source })?;
-    Ok(StorageLock::acquire(root)?)
+    let length = root.canonicalize().map_or(0, |path| path.as_os_str().len());
+    if length > LONGEST_ROOT {
+        return Err(OpenError::TooLong { folder: folder(), length });
+    }
+    Ok(StorageLock::acquire(root, state)?)
 }
 
 /// Opens the store in a folder that this process has locked.

@@ -8,6 +8,7 @@ use common::Place;
 fn an_unknown_command_is_named_with_the_usage() {
     let done = Place::new().run(&["psuh"]).exits(1).says("Unknown command `psuh`").says("Usage: wharf").says("  start ");
     assert_eq!(done.out, "");
+    Place::new().run(&["statsu"]).exits(1).says("Unknown command `statsu`").says("hint: a similar command is `").says("`status`");
 }
 
 #[test]
@@ -40,7 +41,11 @@ fn nothing_runs_in_a_fresh_folder() {
     place.run(&["status"]).exits(1).prints("not running");
     assert_eq!(place.run(&["status", "--json"]).exits(1).json()["running"], false);
     place.run(&["stop"]).exits(0).says("not running");
-    place.run(&["gc", "--dry-run"]).exits(0);
+    let data = place.storage().join("data");
+    let missing = format!("error: no storage at {}", data.display());
+    for arguments in [&["gc", "--dry-run"][..], &["gc", "--json"]] {
+        assert_eq!(place.run(arguments).exits(1).says(&missing).out, "");
+    }
     assert!(!place.storage().exists(), "asking must not create anything");
 }
 
@@ -52,7 +57,12 @@ fn info_shows_what_would_be_in_force() {
     let info = place.run_with(&[("REGISTRY_WHARF_LIMITS_UPLOADS", "7")], &["info", "--json"]).exits(0).json();
     assert_eq!(info["storage"], place.storage().join("data").to_str().unwrap());
     assert_eq!(info["url"], url);
-    assert_eq!(info["config"]["wharf.limits.uploads"], "7");
+    assert_eq!(info["config"]["wharf.limits.uploads"], 7);
+    assert_eq!(info["config"]["storage.delete.enabled"], true);
+    assert_eq!(info["config"]["wharf.cache.size"], 8 << 20);
+    assert_eq!(info["config"]["http.draintimeout"], "30s");
+    let everywhere = [("REGISTRY_HTTP_ADDR", "0.0.0.0:5001")];
+    assert_eq!(place.run_with(&everywhere, &["info", "--json"]).json()["url"], "http://localhost:5001");
 }
 
 #[test]

@@ -50,6 +50,11 @@ fn what_is_merely_unsupported_or_without_effect_is_valid() {
 fn an_unreadable_file_is_an_error() {
     let place = Place::new();
     place.run(&["config", "check", "missing.yml"]).exits(1).says("error: missing.yml: cannot be read");
+    place.run(&["config", "check", "."]).exits(1).says("error: .: cannot be read");
+    let fifo = place.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()));
+    place.run(&["config", "check", "fifo"]).exits(1).says("error: fifo: cannot be read: it is not a regular file");
+    place.run(&["config", "check", "/dev/zero"]).exits(1).says("larger than");
     let file = place.write("c.yml", "version: [0.1\n");
     place.run(&["config", "check", &file]).exits(1).says(&format!("error: {file}:2: "));
 }
@@ -63,4 +68,27 @@ fn a_server_does_not_start_with_what_it_refuses() {
     place.run(&["start", "--config", &file]).exits(1).says(&place_of_it);
     place.run_with(&[("REGISTRY_CONFIGURATION_PATH", &file)], &["serve"]).exits(1).says(&place_of_it);
     assert!(!place.path().join("data").exists() && !place.storage().exists());
+}
+
+#[test]
+fn a_file_from_a_pipe_is_read() {
+    let place = Place::new();
+    let file = place.write("c.yml", GOOD);
+    let script = format!("cat {file} | {} config check /dev/stdin", env!("CARGO_BIN_EXE_wharf"));
+    let done: common::Done = std::process::Command::new("bash").args(["-c", &script]).output().unwrap().into();
+    done.exits(0).prints("/dev/stdin: valid");
+}
+
+#[test]
+fn without_a_file_the_environment_is_checked_as_start_does() {
+    let place = Place::new();
+    place.run(&["config", "check"]).exits(0).prints("the environment: valid");
+    for variable in [("CONTAINER_REGISTRY_SECURE", "1"), ("CONTAINER_REGISTRY_AUTH", "1"), ("REGISTRY_AUTH", "htpasswd")] {
+        place.run_with(&[variable], &["config", "check"]).exits(1).says("error: ").says("hint: ");
+    }
+    place.run_with(&[("CONTAINER_REGISTRY_URL", "a.example:1")], &["config", "check"]).exits(1).says("loopback");
+    let exposed = [("CONTAINER_REGISTRY_URL", "a.example:1"), ("CONTAINER_REGISTRY_INSECURE", "1")];
+    place.run_with(&exposed, &["config", "check"]).exits(0).says("warning: listening on a.example:1 without TLS");
+    let other = [exposed[0], exposed[1], ("REGISTRY_HTTP_ADDR", "localhost:1")];
+    assert_eq!(place.run_with(&other, &["config", "check"]).exits(0).err, "");
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wharf_store::CollectOptions;
+use wharf_store::lock::State;
 
 use crate::cli::Gc;
 use crate::client::{self, ClientError};
@@ -41,7 +42,7 @@ pub fn run(settings: &Settings, options: &Gc) -> Result<ExitCode, Failure> {
             ui::progress(&summary(line));
         }
     };
-    let result = if instance.settled_holder(SETTLE)?.is_some() {
+    let result = if instance.server_or_nobody(SETTLE)?.is_some() {
         collect_online(&instance, request, &mut show)
     } else {
         collect_offline(&instance.config, request, &mut show)
@@ -85,11 +86,12 @@ fn collect_online(instance: &Instance, request: Request, show: &mut dyn FnMut(&V
 /// Collects in the storage of a server that does not run. `show` is handed lines of progress, as the server sends them.
 pub fn collect_offline(config: &Config, request: Request, show: &mut (dyn FnMut(&Value) + Send)) -> Result<Value, Failure> {
     let root = &config.storage.root;
-    if !root.join("index.sqlite").exists() {
-        return Ok(Value::Object(Map::new()));
-    }
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new("cannot collect").because(error);
-    let lock = storage::lock(root).map_err(|error| failed(&error))?;
+    if !root.join("index.sqlite").try_exists().map_err(|error| failed(&error))? {
+        return Err(Failure::new(format!("no storage at {}", root.display()))
+            .hint("name its folder with --storage, or its configuration with --config"));
+    }
+    let lock = storage::lock(root, State::Collecting).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
         let store = storage::open(config, &lock).await.map_err(|error| failed(&error))?;
@@ -105,10 +107,10 @@ fn summary(line: &Value) -> String {
     let step = &line["progress"];
     let count = |name: &str| step[name].as_u64().unwrap_or_default();
     format!(
-        "{}: {} manifests, {} blobs, {} freed",
+        "{}: {}, {}, {} freed",
         step["repository"].as_str().unwrap_or_default(),
-        count("manifests"),
-        count("blobs"),
+        MANIFESTS.counted(count("manifests")),
+        BLOBS.counted(count("blobs")),
         size(count("bytes"))
     )
 }
@@ -118,15 +120,15 @@ fn report(result: &Value, request: Request) -> String {
     let count = |name: &str| result[name].as_u64().unwrap_or_default();
     let freed = if request.dry_run { "Would free" } else { "Freed" };
     let mut text = if count("manifests") + count("blobs") + count("files") == 0 {
-        format!("Nothing to free in {} repositories\n", count("repositories"))
+        format!("Nothing to free in {}\n", REPOSITORIES.counted(count("repositories")))
     } else {
         format!(
-            "{freed} {} in {} files: {} manifests and {} blobs of {} repositories\n",
+            "{freed} {} in {}: {} and {} of {}\n",
             size(count("bytes")),
-            count("files"),
-            count("manifests"),
-            count("blobs"),
-            count("repositories")
+            FILES.counted(count("files")),
+            MANIFESTS.counted(count("manifests")),
+            BLOBS.counted(count("blobs")),
+            REPOSITORIES.counted(count("repositories"))
         )
     };
     let held = result["held"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -151,11 +153,25 @@ fn kept(entry: &Value) -> String {
         None => "for ever".to_owned(),
     };
     let why = match text("by") {
-        "lease" => "a client may be using it",
-        _ => "grace",
+        "lease" => format!("leased {until}, a client was told of it (wharf.collection.lease in the configuration)"),
+        _ => format!("kept {until}, the grace of what lost its last tag (wharf.collection.grace; --now does not wait for it)"),
     };
     let bytes = size(entry["bytes"].as_u64().unwrap_or_default());
-    format!("{}@{} ({bytes}) {until}: {why}", text("repository"), text("digest"))
+    format!("{}@{} ({bytes}): {why}", text("repository"), text("digest"))
+}
+
+/// A thing by its name for one and for several.
+struct Noun(&'static str, &'static str);
+
+const MANIFESTS: Noun = Noun("manifest", "manifests");
+const BLOBS: Noun = Noun("blob", "blobs");
+const FILES: Noun = Noun("file", "files");
+const REPOSITORIES: Noun = Noun("repository", "repositories");
+
+impl Noun {
+    fn counted(&self, count: u64) -> String {
+        format!("{count} {}", if count == 1 { self.0 } else { self.1 })
+    }
 }
 
 /// Bytes for people.
@@ -187,10 +203,11 @@ mod tests {
             json!({ "repositories": 2, "manifests": 1, "blobs": 3, "files": 2, "bytes": 2048, "held_bytes": 11, "held": held });
         assert_eq!(
             report(&result, request),
-            "Would free 2.0 KiB in 2 files: 1 manifests and 3 blobs of 2 repositories\n\
+            "Would free 2.0 KiB in 2 files: 1 manifest and 3 blobs of 2 repositories\n\
              Kept for now, though nothing refers to it: 11 B\n  \
-             a@sha256:1 (5 B) until 1970-01-01T00:00:01Z: grace\n  \
-             b@sha256:2 (6 B) for ever: a client may be using it\n"
+             a@sha256:1 (5 B): kept until 1970-01-01T00:00:01Z, the grace of what lost its last tag \
+             (wharf.collection.grace; --now does not wait for it)\n  \
+             b@sha256:2 (6 B): leased for ever, a client was told of it (wharf.collection.lease in the configuration)\n"
         );
         let nothing = json!({ "repositories": 4, "held": [] });
         assert_eq!(report(&nothing, request), "Nothing to free in 4 repositories\n");

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
+use wharf_store::lock::State;
 
 use crate::cli::Listing;
 use crate::config::{check, render};
@@ -21,12 +22,12 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
     let version = env!("CARGO_PKG_VERSION");
     if options.json {
         let keys: Map<String, Value> =
-            check::honoured().map(|key| (key.path.to_owned(), Value::String(config.values().get(key.path).to_yaml()))).collect();
+            check::honoured().map(|key| (key.path.to_owned(), config.values().get(key.path).to_json())).collect();
         ui::print_json(&json!({
             "storage": root,
             "url": url,
             "mode": instance.mode(),
-            "running": holder.is_some(),
+            "running": holder.is_some_and(|holder| matches!(holder.state, State::Starting | State::Serving)),
             "config_file": instance.file,
             "log_file": instance.log_file(),
             "pki": null,

@@ -11,7 +11,7 @@ use crate::ui::Failure;
 
 /// Serves until asked to stop.
 pub fn run(settings: &Settings, options: &Serve) -> Result<ExitCode, Failure> {
-    if options.detached {
+    if options.detached.is_some() {
         // A session of its own, so that the terminal's hang-up and Ctrl-C do not reach it. It fails only for who has
         // one already.
         let _ = rustix::process::setsid();
@@ -20,6 +20,13 @@ pub fn run(settings: &Settings, options: &Serve) -> Result<ExitCode, Failure> {
     let (instance, findings) = Instance::load(settings, file)?;
     logging::start(&instance.config.log);
     logging::findings(&findings);
-    serve::run(&instance.config)?;
-    Ok(ExitCode::SUCCESS)
+    match serve::run(&instance.config, options.detached.as_deref()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Whoever reads the log as JSON reads nothing else.
+        Err(failure) if instance.config.log.json => {
+            logging::failure(&failure);
+            Err(Failure::Reported)
+        }
+        Err(failure) => Err(failure),
+    }
 }

@@ -24,12 +24,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = || Settings::resolve(&cli.flags, Environment::of_process()).map_err(|error| instance::refused(&error));
     match cli.command {
         Command::Start(selected) => start::run(&settings()?, selected.config.as_deref()),
-        Command::Stop(selected) => stop::run(&settings()?, selected.config.as_deref()),
+        Command::Stop(options) => stop::run(&settings()?, &options),
         Command::Status(options) => status::run(&settings()?, &options),
         Command::Info(options) => info::run(&settings()?, &options),
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
-        Command::Config(command) => config::run(&command),
+        Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),

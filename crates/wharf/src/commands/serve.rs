@@ -1,12 +1,15 @@
 //! The server in the foreground.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use wharf_registry::{Limits, Options, Policy};
+use wharf_registry::{Limits, Monitoring, Options, Policy};
 use wharf_store::Store;
-use wharf_store::lock::StorageLock;
+use wharf_store::lock::{State, StorageLock};
 
 use crate::config::Config;
 use crate::listen;
@@ -14,12 +17,17 @@ use crate::notify::Notifier;
 use crate::storage;
 use crate::ui::Failure;
 
-/// Serves what `config` says until SIGTERM or SIGINT, then finishes the requests in flight. A second signal ends it at once.
-pub fn run(config: &Config) -> Result<(), Failure> {
+/// Several requests to stop within this time are one: two `wharf stop` at the same moment must not cut off what a single
+/// one lets end.
+const SAME_REQUEST: Duration = Duration::from_secs(2);
+
+/// Serves what `config` says until SIGTERM, SIGINT or SIGHUP, then finishes the requests in flight. A second signal ends it
+/// at once. With a log file, which standard output and standard error are then, SIGHUP opens that anew instead.
+pub fn run(config: &Config, log: Option<&Path>) -> Result<(), Failure> {
     raise_descriptor_limit();
-    let lock = storage::lock(&config.storage.root).map_err(cannot_start)?;
+    let lock = storage::lock(&config.storage.root, State::Starting).map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    let result = runtime.block_on(serve(config, &lock));
+    let result = runtime.block_on(serve(config, &lock, log));
     let _ = std::fs::remove_file(config.storage.root.join("control.sock"));
     // Whatever still reads or hashes has nothing left to say; the end of the process does not wait for it.
     runtime.shutdown_background();
@@ -40,25 +48,30 @@ fn cannot_start(error: impl std::error::Error + 'static) -> Failure {
     Failure::new("cannot start").because(&error)
 }
 
-async fn serve(config: &Config, lock: &StorageLock) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot_start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_start)?;
+async fn serve(config: &Config, lock: &StorageLock, log: Option<&Path>) -> Result<(), Failure> {
+    let mut signals = Signals::new(log).map_err(cannot_start)?;
     // The listeners come first: a port that is taken is the likeliest mistake, and is told before anything is touched.
     let options = options(config)?;
     let store = Arc::new(storage::open(config, lock).await.map_err(cannot_start)?);
     store.note_alive().await.map_err(cannot_start)?;
     let running = wharf_registry::serve(store.clone(), options).map_err(cannot_start)?;
-    lock.publish(&running.listeners).map_err(cannot_start)?;
+    lock.publish(State::Serving, &running.listeners).map_err(cannot_start)?;
     let notifier = Notifier::from_environment();
     notifier.ready();
-    tracing::info!(addresses = ?running.listeners, monitoring = running.monitoring.map(tracing::field::display), "ready");
+    let monitoring = (!running.monitoring.is_empty()).then(|| tracing::field::debug(&running.monitoring));
+    tracing::info!(addresses = ?running.listeners, monitoring, "ready");
 
-    let signal = stop_signal(&mut terminate, &mut interrupt).await;
+    let signal = signals.stop().await;
+    let asked = Instant::now();
+    // Only others who ask rely on it, and those are patient.
+    if let Err(error) = lock.publish(State::Stopping, &running.listeners) {
+        tracing::warn!(%error, "cannot tell others of the stop");
+    }
     notifier.stopping();
-    tracing::info!(?signal, "stopping");
+    tracing::info!(signal, "stopping");
     tokio::select! {
         () = stop(running, &store) => tracing::info!("stopped"),
-        _ = stop_signal(&mut terminate, &mut interrupt) => tracing::warn!("stopped at once by a second signal"),
+        signal = signals.stop_again(asked) => tracing::warn!(signal, "stopped at once by a second signal"),
     }
     Ok(())
 }
@@ -68,22 +81,86 @@ async fn stop(running: wharf_registry::Running, store: &Store) {
     store.close().await;
 }
 
-async fn stop_signal(terminate: &mut SignalStream, interrupt: &mut SignalStream) -> Signal {
-    tokio::select! {
-        _ = terminate.recv() => Signal::TERM,
-        _ = interrupt.recv() => Signal::INT,
+/// The signals that a server heeds.
+struct Signals {
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    /// `None` when whoever started this process wants it to outlive the terminal, as `nohup` does.
+    hangup: Option<SignalStream>,
+    log: Option<PathBuf>,
+}
+
+impl Signals {
+    fn new(log: Option<&Path>) -> io::Result<Self> {
+        let heeded = log.is_some() || !ignores_hangup();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: heeded.then(|| signal(SignalKind::hangup())).transpose()?,
+            log: log.map(Path::to_path_buf),
+        })
+    }
+
+    /// Waits for a signal that asks to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = hangup => match &self.log {
+                    None => return "SIGHUP",
+                    Some(log) => match reopen(log) {
+                        Ok(()) => tracing::info!("opened the log file anew"),
+                        Err(error) => tracing::error!(file = %log.display(), %error, "cannot open the log file anew"),
+                    },
+                },
+            }
+        }
+    }
+
+    /// Waits for one that ends at once a server that was asked to stop.
+    async fn stop_again(&mut self, asked: Instant) -> &'static str {
+        loop {
+            match self.stop().await {
+                "SIGTERM" if asked.elapsed() < SAME_REQUEST => {}
+                // A terminal that goes away may say so more than once.
+                "SIGHUP" => {}
+                signal => return signal,
+            }
+        }
     }
 }
 
+/// Whether SIGHUP was ignored when this process began.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+}
+
+/// Lets standard output and standard error go on in the file that has the log's name now.
+fn reopen(log: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(log)?;
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}
+
 fn options(config: &Config) -> Result<Options, Failure> {
-    let bound = listen::bind(&config.http.listen).map_err(cannot_start)?;
+    let bound = listen::bind(&config.http.listen).map_err(|error| listen::cannot_listen(&error))?;
     let mut warnings = bound.warnings;
     let monitoring = match &config.http.debug {
         None => None,
         Some(debug) => {
-            let mut bound = listen::bind(&debug.listen).map_err(cannot_start)?;
+            let mut bound = listen::bind(&debug.listen).map_err(|error| listen::cannot_listen(&error))?;
             warnings.append(&mut bound.warnings);
-            bound.listeners.into_iter().next().map(|listener| (listener, debug.metrics_path.clone()))
+            Some(Monitoring { listeners: bound.listeners, metrics_path: debug.metrics_path.clone() })
         }
     };
     for warning in warnings {
@@ -107,6 +184,7 @@ fn options(config: &Config) -> Result<Options, Failure> {
         extra_headers: config.http.headers.clone(),
         access_log: config.log.access,
         drain: config.http.drain_timeout,
+        connections: 0,
         workers: 0,
     })
 }

@@ -2,20 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
-use wharf_store::lock::Holder;
+use wharf_store::lock::{Holder, State};
 
+use crate::client;
 use crate::config::render;
 use crate::instance::Instance;
 use crate::listen;
 use crate::notify::{self, Waiter};
-use crate::ports;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
@@ -34,21 +33,17 @@ const TAIL: u64 = 4096;
 pub fn run(settings: &Settings, file: Option<&Path>) -> Result<ExitCode, Failure> {
     let instance = Instance::to_start(settings, file)?;
     let _turn = take_turn(&instance.folder)?;
-    if let Some(holder) = instance.settled_holder(SETTLE)? {
-        already_running(&instance, &holder);
-        return Ok(ExitCode::SUCCESS);
+    if let Some(holder) = instance.server_or_nobody(SETTLE)? {
+        return already_running(&instance, &holder);
     }
     // Asking beforehand lets the message name who has the port; the server's own attempt decides.
     let debug = instance.config.http.debug.as_ref().map(|debug| &debug.listen);
     for address in std::iter::once(&instance.config.http.listen).chain(debug) {
         if let Err(error) = listen::bind(address) {
             // A `serve` of the same storage may have been faster by a moment.
-            return match instance.settled_holder(SETTLE)? {
-                Some(holder) => {
-                    already_running(&instance, &holder);
-                    Ok(ExitCode::SUCCESS)
-                }
-                None => Err(cannot_listen(&error)),
+            return match instance.server_or_nobody(SETTLE)? {
+                Some(holder) => already_running(&instance, &holder),
+                None => Err(listen::cannot_listen(&error)),
             };
         }
     }
@@ -65,15 +60,14 @@ pub fn run(settings: &Settings, file: Option<&Path>) -> Result<ExitCode, Failure
         looks += 1;
         if told || looks % RARELY == 0 {
             match instance.holder()? {
-                Some(holder) if holder.pid == child.id() && !holder.listeners.is_empty() => return started(&instance, &holder),
+                Some(holder) if holder.pid == child.id() && holder.state == State::Serving => return started(&instance, &holder),
                 _ => {}
             }
         }
         let exited = child.try_wait().map_err(|error| Failure::new("cannot look after the server").because(&error))?;
         if let Some(status) = exited {
-            if let Some(holder) = instance.settled_holder(SETTLE)? {
-                already_running(&instance, &holder);
-                return Ok(ExitCode::SUCCESS);
+            if let Some(holder) = instance.settled_holder(SETTLE)?.filter(|holder| holder.state == State::Serving) {
+                return already_running(&instance, &holder);
             }
             show_log(&instance, log_start);
             return Err(Failure::new(format!("the registry did not start ({status})"))
@@ -110,7 +104,16 @@ fn started(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn already_running(instance: &Instance, holder: &Holder) {
+fn already_running(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
+    let problem = match holder.listeners.first() {
+        Some(address) => client::ping(*address).err().map(|error| error.to_string()),
+        None => Some("it has not started to listen".to_owned()),
+    };
+    if let Some(problem) = problem {
+        let pid = holder.pid;
+        return Err(Failure::new(format!("the registry is already running (pid {pid}) but not responding: {problem}"))
+            .hint("`wharf stop` and, if that does not help, `wharf stop --force` end it"));
+    }
     ui::say(format_args!("Registry already running (pid {})", holder.pid));
     describe(instance, holder);
     let asked = &instance.config.http.listen;
@@ -119,28 +122,12 @@ fn already_running(instance: &Instance, holder: &Holder) {
             "this storage is served there, not at {asked}; `wharf stop` first, or give the other registry a storage of its own"
         ));
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn describe(instance: &Instance, holder: &Holder) {
     ui::say(format_args!("  URL:     {}", instance.url(Some(holder))));
     ui::say(format_args!("  Storage: {}", instance.config.storage.root.display()));
-}
-
-fn cannot_listen(error: &listen::BindError) -> Failure {
-    match error.taken() {
-        Some(address) => {
-            let failure = Failure::new(taken(address));
-            failure.hint("stop it, or choose another port with CONTAINER_REGISTRY_URL=localhost:PORT")
-        }
-        None => Failure::new("the registry cannot start").because(error),
-    }
-}
-
-fn taken(address: SocketAddr) -> String {
-    match ports::owner(address) {
-        Some(owner) => format!("port {} is in use by {owner}", address.port()),
-        None => format!("port {} is in use by another program, which is not visible to this user", address.port()),
-    }
 }
 
 /// Written beside and moved over, so that no reader ever sees half of it.
@@ -169,7 +156,7 @@ fn spawn(instance: &Instance, waiter: &Waiter) -> Result<Child, Failure> {
         open().map_err(|error| Failure::new(format!("cannot open {}", instance.log_file().display())).because(&error))?;
     let program = std::env::current_exe().map_err(|error| Failure::new("cannot find this program").because(&error))?;
     let mut command = Command::new(program);
-    command.arg("serve").arg("--detached").arg(instance.config_file());
+    command.arg("serve").arg("--detached").arg(instance.log_file()).arg(instance.config_file());
     command.env(notify::VARIABLE, waiter.variable()).current_dir("/");
     // The file holds them already, with paths counted from our folder, not from the server's.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("REGISTRY_")) {

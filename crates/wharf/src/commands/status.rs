@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use wharf_store::lock::{Holder, State};
 
 use crate::cli::Listing;
 use crate::client;
@@ -13,13 +14,9 @@ use crate::ui::{self, Failure};
 /// Says whether the server runs and answers.
 pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> {
     let instance = Instance::existing(settings, options.selected.config.as_deref())?;
-    let Some(holder) = instance.holder()? else {
-        if options.json {
-            ui::print_json(&json!({ "running": false, "storage": instance.config.storage.root }))?;
-        } else {
-            ui::print("Registry: not running\n")?;
-        }
-        return Ok(ExitCode::FAILURE);
+    let holder = match instance.holder()? {
+        Some(holder) if matches!(holder.state, State::Starting | State::Serving) => holder,
+        other => return not_running(&instance, other.as_ref(), options.json),
     };
     let answer = match holder.listeners.first() {
         Some(address) => client::ping(*address).map_err(|error| error.to_string()),
@@ -29,6 +26,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
     if options.json {
         ui::print_json(&json!({
             "running": true,
+            "state": holder.state,
             "pid": holder.pid,
             "url": url,
             "listeners": holder.listeners,
@@ -50,4 +48,21 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nobody is answered; but somebody may use the storage.
+fn not_running(instance: &Instance, holder: Option<&Holder>, as_json: bool) -> Result<ExitCode, Failure> {
+    let (state, pid) = (holder.map(|holder| holder.state), holder.map(|holder| holder.pid));
+    if as_json {
+        let storage = &instance.config.storage.root;
+        ui::print_json(&json!({ "running": false, "state": state, "pid": pid, "storage": storage }))?;
+    } else {
+        let pid = pid.unwrap_or_default();
+        ui::print(match state {
+            Some(State::Collecting) => format!("Registry: not running; a collection is under way (pid {pid})\n"),
+            Some(_) => format!("Registry: stopping (pid {pid})\n"),
+            None => "Registry: not running\n".to_owned(),
+        })?;
+    }
+    Ok(ExitCode::FAILURE)
 }

@@ -66,6 +66,32 @@ impl Value {
             }
         }
     }
+
+    /// The value with its type: sizes in bytes, times as the file writes them.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match self {
+            Self::Nothing => Json::Null,
+            Self::Flag(flag) => (*flag).into(),
+            Self::Number(number) => (*number).into(),
+            Self::Text(text) => text.as_str().into(),
+            Self::Duration(None) => "never".into(),
+            Self::Duration(Some(duration)) => format_duration(*duration).into(),
+            Self::Size(size) => size.0.into(),
+            Self::Address(address) => address.to_string().into(),
+            Self::Headers(headers) => {
+                let mut lists = serde_json::Map::new();
+                for (name, value) in headers {
+                    let list = lists.entry(name.as_str()).or_insert_with(|| Json::Array(Vec::new()));
+                    if let Json::Array(list) = list {
+                        list.push(String::from_utf8_lossy(value.as_bytes()).into());
+                    }
+                }
+                Json::Object(lists)
+            }
+            Self::Fields(fields) => fields.iter().map(|(name, text)| (name.clone(), text.as_str())).collect(),
+        }
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -207,10 +233,13 @@ fn treat(key: &Key, path: &str, entry: &Entry, findings: &mut Vec<Finding>) {
     findings.push(finding);
 }
 
-/// The finding for a name that the table does not hold. When it was probably meant to be a key that protects, the
-/// server does not start with it either.
+/// The finding for a name that the table does not hold. When it was probably meant to be a key that protects, or one
+/// below which such keys stand, the server does not start with it either; nor with one that may say where to store, since
+/// the data would lie elsewhere.
 pub fn unknown(place: Place, path: &str, severity: Severity) -> Finding {
-    let mut parts: Vec<&str> = path.split('.').collect();
+    let lower = path.to_ascii_lowercase();
+    let mut parts: Vec<&str> = lower.split('.').collect();
+    let guards = looks_like_a_guard(&parts);
     let mut meant = None;
     while meant.is_none() && !parts.is_empty() {
         meant = keys::nearest(&parts.join("."));
@@ -219,10 +248,33 @@ pub fn unknown(place: Place, path: &str, severity: Severity) -> Finding {
             break;
         }
     }
-    let protects = meant.and_then(keys::find).is_some_and(|key| matches!(key.treatment, Treatment::Stops(..)));
-    let severity = if protects { Severity::Error } else { severity };
-    Finding::new(severity, place, format!("unknown key `{path}`"))
-        .hint(meant.map(|known| format!("`{known}` is known")).unwrap_or_default())
+    let protects = meant.is_some_and(keys::protects);
+    let stores = says_where_to_store(&lower);
+    let severity = if protects || guards || stores { Severity::Error } else { severity };
+    let hint = match meant {
+        Some(known) => format!("`{known}` is known"),
+        None if stores => "name the folder to store in as `storage.filesystem.rootdirectory`".to_owned(),
+        None if guards => "remove it; what it guarded has to be guarded in front of the server".to_owned(),
+        None => String::new(),
+    };
+    Finding::new(severity, place, format!("unknown key `{path}`")).hint(hint)
+}
+
+/// Whether an unknown name is perhaps a storage driver, or a setting of the one there is.
+fn says_where_to_store(lower: &str) -> bool {
+    lower.strip_prefix("storage.").is_some_and(|rest| {
+        let name = rest.split('.').next().unwrap_or_default();
+        name == "filesystem" || keys::may_be_driver(name)
+    })
+}
+
+/// Whether a name at the top or below `http` speaks of what keeps people out, however it is spelled in other versions.
+fn looks_like_a_guard(lower: &[&str]) -> bool {
+    let name = match lower {
+        ["http", name, ..] | [name, ..] => name,
+        [] => return false,
+    };
+    name.starts_with("auth") || name.starts_with("tls") || name.contains("middleware")
 }
 
 /// Reads a value of the key's kind, or says what was expected.
@@ -245,7 +297,6 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
             let number = text.and_then(|text| text.parse().ok()).filter(|number| *number >= least);
             expect(number.map(Value::Number), &format!("a whole number of at least {least}"))
         }
-        Kind::Text => expect(text.map(|text| Value::Text(text.to_owned())), "a text"),
         // Absolute at once: the server in the background runs in another folder than its starter.
         Kind::Path => {
             let path = text.and_then(|text| std::path::absolute(text).ok());
@@ -267,6 +318,11 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
         }
         Kind::Size => expect(text.and_then(ByteSize::parse).map(Value::Size), "a number of bytes such as 4194304 or 4MiB"),
         Kind::Address => expect(text.and_then(ListenAddress::parse).map(Value::Address), "HOST:PORT or :PORT"),
+        Kind::UrlPath => {
+            let path =
+                text.filter(|text| text.starts_with('/') && !text.contains(|c: char| "?#".contains(c) || c.is_whitespace()));
+            expect(path.map(|path| Value::Text(path.to_owned())), "a path that begins with /")
+        }
         Kind::Url => expect(text.and_then(external_url).map(Value::Text), "http://HOST:PORT or https://HOST:PORT"),
         Kind::Headers => headers(node).map(Value::Headers),
         Kind::Fields => fields(node).map(Value::Fields),

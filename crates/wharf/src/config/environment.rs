@@ -8,11 +8,14 @@ use super::tree::{self, Node};
 const PREFIX: &str = "REGISTRY_";
 /// Names the configuration file itself, so it is no key.
 pub const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
+/// Names the credentials file of podman, skopeo and buildah. Whoever uses one of them has it set, and means no key by it.
+const CLIENTS_CREDENTIALS: &str = "REGISTRY_AUTH_FILE";
 
 /// Puts every `REGISTRY_…` variable of `variables` into `tree`; what cannot be placed is a finding.
 pub fn apply(tree: &mut Node, variables: &[(String, String)], findings: &mut Vec<Finding>) {
+    let foreign = |name: &str| [CONFIGURATION_PATH, CLIENTS_CREDENTIALS].contains(&name);
     let mut variables: Vec<&(String, String)> =
-        variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIGURATION_PATH).collect();
+        variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && !foreign(name)).collect();
     // A section's variable comes before those of its keys, so that the more exact one wins.
     variables.sort();
     for (name, value) in variables {

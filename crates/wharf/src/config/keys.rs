@@ -10,8 +10,6 @@ pub enum Kind {
     Flag,
     /// A whole number, at least this.
     Number(u64),
-    /// Any text.
-    Text,
     /// A path; a relative one counts from the folder the program was started in.
     Path,
     /// One of these words, in any case.
@@ -26,6 +24,8 @@ pub enum Kind {
     Address,
     /// `http://HOST[:PORT]` or `https://…`, without a path.
     Url,
+    /// The path of a URL.
+    UrlPath,
     /// Header names with one value or a list of values each.
     Headers,
     /// Names with a text each.
@@ -73,7 +73,7 @@ const fn other(path: &'static str, treatment: Treatment) -> Key {
 const DRIVER: Treatment =
     Treatment::Stops("this storage driver is not supported", "use `storage.filesystem`, the one driver there is");
 
-use Kind::{Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Size, Text, Url};
+use Kind::{Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Size, Url, UrlPath};
 use Treatment::{NoEffect, Stops, Unsupported};
 
 /// All keys. Keys of one section stand together, which the template relies on.
@@ -144,7 +144,7 @@ pub static KEYS: &[Key] = &[
     key("http.headers", Headers, "{}", "Headers added to every answer: names with a list of values each."),
     key("http.debug.addr", Address, "", "Address of a second listener with /healthz, /readyz and the metrics. None without it."),
     key("http.debug.prometheus.enabled", Flag, "false", "Serves metrics on http.debug.addr."),
-    key("http.debug.prometheus.path", Text, "/metrics", "Path of the metrics."),
+    key("http.debug.prometheus.path", UrlPath, "/metrics", "Path of the metrics."),
     other(
         "http.tls",
         Stops(
@@ -267,6 +267,21 @@ pub static SECTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     }
     sections
 });
+
+/// Whether a name below `storage` is a driver, or unknown and therefore perhaps one.
+pub fn may_be_driver(name: &str) -> bool {
+    let path = format!("storage.{name}");
+    match find(&path) {
+        Some(key) => key.treatment == DRIVER,
+        None => name == "filesystem" || !is_section(&path),
+    }
+}
+
+/// Whether the server does not start with the key at `path`, or with one below it.
+pub fn protects(path: &str) -> bool {
+    let at_or_below = |known: &str| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    KEYS.iter().any(|key| matches!(key.treatment, Treatment::Stops(..)) && at_or_below(key.path))
+}
 
 /// The environment variable that overrides the key or section at `path`.
 pub fn variable(path: &str) -> String {

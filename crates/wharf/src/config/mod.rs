@@ -15,6 +15,8 @@ pub mod render;
 pub mod tree;
 pub mod units;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,13 +51,29 @@ impl Loaded {
 
 /// Reads the file at `path`, with the overrides among `variables`.
 pub fn load(path: &Path, variables: &[(String, String)]) -> Loaded {
-    match std::fs::read_to_string(path) {
+    match read(path) {
         Ok(text) => parse(&text, path, variables),
         Err(error) => Loaded {
             config: Config::default(),
             findings: vec![Finding::new(Severity::Error, Place::File(Arc::from(path)), format!("cannot be read: {error}"))],
         },
     }
+}
+
+/// At most one byte more than a configuration may have. Opening a pipe waits for its writer, perhaps for ever, so only one
+/// that is open already is read: standard input, and what a shell puts in the place of `<(…)`.
+fn read(path: &Path) -> io::Result<String> {
+    let is_open = path.starts_with("/dev") || path.starts_with("/proc/self/fd");
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() && !is_open {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(tree::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > tree::MAX_BYTES {
+        return Err(io::Error::other(format!("it is larger than {} bytes", tree::MAX_BYTES)));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not in UTF-8"))
 }
 
 /// Reads the text of the file at `path`, with the overrides among `variables`.
@@ -69,15 +87,40 @@ pub fn parse(text: &str, path: &Path, variables: &[(String, String)]) -> Loaded 
     };
     let mut findings = Vec::new();
     environment::apply(&mut tree, variables, &mut findings);
-    let stored = matches!(&tree, Node::Map(entries) if entries.iter().any(|entry| entry.key == "storage"));
-    if !stored {
-        findings.push(
-            Finding::new(Severity::Error, Place::File(file), "`storage` is missing")
-                .hint("name the folder to store in as `storage.filesystem.rootdirectory`"),
-        );
-    }
+    findings.extend(missing_storage(&tree, file));
     let values = check::check(&tree, &mut findings);
-    Loaded { config: Config::new(values), findings }
+    finish(values, findings)
+}
+
+/// A file says where it stores: what is pushed must not go to a default that nobody has in mind.
+fn missing_storage(tree: &Node, file: Arc<Path>) -> Option<Finding> {
+    let entries = if let Node::Map(entries) = tree { entries.as_slice() } else { &[] };
+    let (place, what) = match entries.iter().find(|entry| entry.key == "storage") {
+        None => (Place::File(file), "`storage` is missing"),
+        Some(entry) => {
+            // Which scalars and which names are drivers, and that others are none, is told with the keys.
+            let names = |children: &[tree::Entry]| children.iter().any(|child| keys::may_be_driver(&child.key));
+            match &entry.value {
+                Node::Null => {}
+                Node::Map(children) if !names(children) => {}
+                _ => return None,
+            }
+            (entry.place.clone(), "`storage` does not say where to store")
+        }
+    };
+    Some(Finding::new(Severity::Error, place, what).hint("name the folder to store in as `storage.filesystem.rootdirectory`"))
+}
+
+/// What is only known once everything was read.
+fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
+    let config = Config::new(values);
+    let listen = &config.http.listen;
+    if !listen.is_loopback() {
+        let place = config.values().place("http.addr").clone();
+        let message = format!("listening on {listen} without TLS and authentication: everybody who reaches it may push and pull");
+        findings.push(Finding::new(Severity::Warning, place, message));
+    }
+    Loaded { config, findings }
 }
 
 /// A configuration without a file: the defaults changed by `adjust`, then by the overrides among `variables`.
@@ -88,7 +131,7 @@ pub fn without_file(adjust: impl FnOnce(&mut Values), variables: &[(String, Stri
     let mut base = Values::defaults();
     adjust(&mut base);
     let values = check::check_onto(base, &tree, &mut findings);
-    Loaded { config: Config::new(values), findings }
+    finish(values, findings)
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ health:
 #[test]
 fn a_development_file_is_accepted_as_it_is() {
     let loaded = read(DEVELOPMENT, &[]);
-    assert_eq!(loaded.worst(), Some(Severity::Info), "{:?}", loaded.findings);
+    let exposed = "c.yml:13: listening on :5000 without TLS and authentication: everybody who reaches it may push and pull";
+    assert_eq!(lines(&loaded, Severity::Warning), [exposed]);
+    assert_eq!(loaded.worst(), Some(Severity::Warning), "{:?}", loaded.findings);
     let config = loaded.config;
     assert_eq!(config.storage.root, Path::new("/srv/registry"));
     assert!(config.storage.delete);
@@ -92,6 +94,14 @@ fn what_protects_stops_the_start_and_names_its_line() {
         ("validation:\n  manifests:\n    urls:\n      deny: [x]\n", "c.yml:6: `validation.manifests.urls`"),
         ("atuh:\n  htpasswd: {realm: r}\n", "c.yml:4: unknown key `atuh`"),
         ("http:\n  tsl: {certificate: /x}\n", "c.yml:5: unknown key `http.tsl`"),
+        ("Auth:\n  htpasswd: {realm: r}\n", "c.yml:4: unknown key `Auth`"),
+        ("AUTH: htpasswd\n", "c.yml:4: unknown key `AUTH`"),
+        ("http:\n  TLS: {certificate: /x}\n", "c.yml:5: unknown key `http.TLS`"),
+        ("HTTP:\n  tls: {certificate: /x}\n", "c.yml:4: unknown key `HTTP`"),
+        ("authentication:\n  ldap: x\n", "c.yml:4: unknown key `authentication`"),
+        ("http:\n  authz: x\n", "c.yml:5: unknown key `http.authz`"),
+        ("http:\n  tlsconfig: {cert: x}\n", "c.yml:5: unknown key `http.tlsconfig`"),
+        ("requestMiddleware:\n  - name: x\n", "c.yml:4: unknown key `requestMiddleware`"),
     ];
     for (text, expected) in cases {
         let loaded = read(&format!("version: 0.1\nstorage:\n  filesystem:\n{text}"), &[]);
@@ -112,6 +122,10 @@ fn what_protects_stops_the_start_from_the_environment_too() {
         ("REGISTRY_PROXY_REMOTEURL", "https://x.example"),
         ("REGISTRY_STORAGE_S3_BUCKET", "b"),
         ("REGISTRY_STORAGE", "s3"),
+        ("REGISTRY_STORAGE", "ipfs"),
+        ("REGISTRY_STORAGE_IPFS_NODE", "n"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIR", "/x"),
+        ("REGISTRY_AUTHENTICATION_LDAP", "x"),
     ] {
         let loaded = read(DEVELOPMENT, &[(name, value)]);
         let errors = lines(&loaded, Severity::Error);
@@ -138,6 +152,48 @@ fn other_storage_drivers_stop_the_start() {
 }
 
 #[test]
+fn a_file_that_does_not_say_where_to_store_stops_the_start() {
+    let cases = [
+        ("version: 0.1\nstorage:\n", "c.yml:2: `storage` does not say where to store"),
+        ("storage:\n  delete: {enabled: true}\n", "c.yml:1: `storage` does not say where to store"),
+        ("storage:\n  cache:\n    blobdescriptor: inmemory\n", "c.yml:1: `storage` does not say where to store"),
+        ("storage:\n  ipfs: {node: x}\n", "c.yml:2: unknown key `storage.ipfs`"),
+        ("storage: ipfs\n", "c.yml:1: unknown key `storage.ipfs`"),
+        ("storage:\n  FileSystem: {rootdirectory: /x}\n", "c.yml:2: unknown key `storage.FileSystem`"),
+        ("storage:\n  filesystem: {rootdir: /x}\n", "c.yml:2: unknown key `storage.filesystem.rootdir`"),
+        ("storage:\n  filesystem: {rootdirectory: /x}\n  future: {}\n", "c.yml:3: unknown key `storage.future`"),
+    ];
+    for (text, expected) in cases {
+        let loaded = read(text, &[]);
+        assert_eq!(lines(&loaded, Severity::Error), [expected]);
+        assert!(loaded.findings.iter().any(|finding| finding.hint.is_some()), "{text}");
+    }
+    let root = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/x")];
+    for text in ["", "storage:\n", "storage:\n  delete: {enabled: true}\n"] {
+        assert_eq!(read(text, &root).findings, [], "{text:?}");
+    }
+}
+
+#[test]
+fn the_credentials_file_of_the_clients_is_no_key() {
+    assert_eq!(read("storage: filesystem\n", &[("REGISTRY_AUTH_FILE", "/run/auth.json")]).findings, []);
+}
+
+#[test]
+fn a_listener_that_others_reach_is_told_wherever_it_comes_from() {
+    let warned = |text: &str, variables: &[(&str, &str)]| {
+        let loaded = read(&format!("storage: filesystem\n{text}"), variables);
+        lines(&loaded, Severity::Warning).iter().any(|line| line.contains("without TLS and authentication"))
+    };
+    assert!(!warned("", &[]) && !warned("http: {addr: '127.0.0.1:5000'}\n", &[]));
+    assert!(warned("http: {addr: '0.0.0.0:5000'}\n", &[]));
+    assert!(!warned("http: {addr: ':5000'}\n", &[("REGISTRY_HTTP_ADDR", "localhost:5000")]));
+    assert!(warned("", &[("REGISTRY_HTTP_ADDR", ":5000")]));
+    // The address of clients is none that is listened on.
+    assert!(!warned("http: {host: 'https://r.example'}\n", &[]));
+}
+
+#[test]
 fn unknown_and_unsupported_keys_are_named_with_their_lines() {
     let text = format!("{DEVELOPMENT}elephants: 3\nnotifications:\n  endpoints: []\nwharf:\n  limits: {{rangers: 1}}\n");
     let loaded = read(&text, &[]);
@@ -146,7 +202,7 @@ fn unknown_and_unsupported_keys_are_named_with_their_lines() {
         lines(&loaded, Severity::Unknown),
         ["c.yml:21: unknown key `elephants`", "c.yml:25: unknown key `wharf.limits.rangers`"]
     );
-    assert_eq!(lines(&loaded, Severity::Warning), ["c.yml:22: `notifications` is not supported: no events are sent"]);
+    assert_eq!(lines(&loaded, Severity::Warning)[0], "c.yml:22: `notifications` is not supported: no events are sent");
     let hints: Vec<_> = loaded.findings.iter().filter_map(|f| f.hint.as_deref()).collect();
     assert_eq!(hints, ["`wharf.limits.ranges` is known"]);
 }
@@ -164,6 +220,7 @@ http:
   host: example.org/path
   draintimeout: 30
   headers: {Content-Length: [1]}
+  debug: {prometheus: {path: metrics}}
 catalog: 5
 wharf:
   limits: {manifest_size: 4 elephants, uploads: -1}
@@ -179,10 +236,11 @@ wharf:
         "c.yml:8: `http.host` is `example.org/path`, expected http://HOST:PORT or https://HOST:PORT",
         "c.yml:9: `http.draintimeout` is `30`, expected a time such as 30s or 24h",
         "c.yml:10: `http.headers` is a section, expected the name of a header that may be set, unlike `Content-Length`",
-        "c.yml:11: `catalog` is `5`, expected a section",
-        "c.yml:13: `wharf.limits.manifest_size` is `4 elephants`, expected a number of bytes such as 4194304 or 4MiB",
-        "c.yml:13: `wharf.limits.uploads` is `-1`, expected a whole number of at least 1",
-        "c.yml:14: `wharf.collection.grace` is `sometimes`, expected a time such as 24h, or never",
+        "c.yml:11: `http.debug.prometheus.path` is `metrics`, expected a path that begins with /",
+        "c.yml:12: `catalog` is `5`, expected a section",
+        "c.yml:14: `wharf.limits.manifest_size` is `4 elephants`, expected a number of bytes such as 4194304 or 4MiB",
+        "c.yml:14: `wharf.limits.uploads` is `-1`, expected a whole number of at least 1",
+        "c.yml:15: `wharf.collection.grace` is `sometimes`, expected a time such as 24h, or never",
     ];
     assert_eq!(errors, expected);
 }
@@ -192,6 +250,7 @@ fn the_environment_wins_over_the_file_and_creates_sections() {
     let variables = [
         ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/elsewhere"),
         ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
+        ("REGISTRY_HTTP_ADDR", "localhost:5000"),
         ("REGISTRY_HTTP_DEBUG_ADDR", "localhost:5001"),
         ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true"),
         ("REGISTRY_HTTP_HEADERS_X-Frame-Options", "[DENY]"),
@@ -216,7 +275,7 @@ fn the_environment_wins_over_the_file_and_creates_sections() {
 #[test]
 fn wrong_and_unknown_variables_are_named() {
     let loaded = read(DEVELOPMENT, &[("REGISTRY_PORT", "tcp://10.0.0.1:5000"), ("REGISTRY_HTTP_ADDR", "x")]);
-    assert_eq!(lines(&loaded, Severity::Warning), ["environment variable REGISTRY_PORT: unknown key `port`"]);
+    assert_eq!(lines(&loaded, Severity::Warning)[0], "environment variable REGISTRY_PORT: unknown key `port`");
     assert_eq!(
         lines(&loaded, Severity::Error),
         ["environment variable REGISTRY_HTTP_ADDR: `http.addr` is `x`, expected HOST:PORT or :PORT"]
@@ -294,7 +353,7 @@ mod any_input {
         fn texts_survive_being_written(text in "\\PC{0,20}", name in "[a-zA-Z: \"']{1,8}") {
             let variables = [
                 ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY".to_owned(), format!("/{text}")),
-                ("REGISTRY_HTTP_DEBUG_PROMETHEUS_PATH".to_owned(), text),
+                ("REGISTRY_HTTP_DEBUG_PROMETHEUS_PATH".to_owned(), format!("/{text}")),
             ];
             let field = format!("storage: filesystem\nlog:\n  fields:\n    {:?}: x\n", name);
             let config = parse(&field, Path::new("c.yml"), &variables).config;

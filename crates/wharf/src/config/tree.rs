@@ -8,7 +8,7 @@ use marked_yaml::{LoadError, LoaderOptions, Marker};
 use super::finding::{Finding, Place, Severity};
 
 /// A configuration file larger than this is none.
-const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 1 << 20;
 /// The YAML reader recurses once for each level, and a level costs at least one leading character of some line, so this
 /// keeps a hostile file from exhausting the stack. (Levels in brackets are bounded by the reader itself.)
 const MAX_INDENT: usize = 256;
@@ -103,6 +103,8 @@ pub fn parse(text: &str, file: &Arc<Path>) -> Result<Node, Finding> {
     if text.len() > MAX_BYTES {
         return Err(at(1, format!("larger than {MAX_BYTES} bytes")));
     }
+    // Some editors put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_shape(text).map_err(|(line, message)| at(line, message.to_owned()))?;
     let options = LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
     match marked_yaml::parse_yaml_with_options(0, text, options) {
@@ -133,7 +135,7 @@ pub fn parse_variable(name: &str, value: &str) -> Result<Node, Finding> {
 /// What the reader itself does not see: levels without end, and a second document, of which it would read nothing and
 /// say nothing, although an `auth` section may stand there.
 fn check_shape(text: &str) -> Result<(), (usize, &'static str)> {
-    let mut content = false;
+    let (mut content, mut begun) = (false, false);
     for (index, line) in text.lines().enumerate() {
         let indent = line.bytes().take_while(|b| matches!(b, b' ' | b'\t' | b'-' | b'?' | b':')).count();
         if indent > MAX_INDENT {
@@ -143,7 +145,10 @@ fn check_shape(text: &str) -> Result<(), (usize, &'static str)> {
         if marker && content {
             return Err((index + 1, "a second document begins here; a configuration is one"));
         }
-        content |= !(marker || line.trim().is_empty() || line.trim_start().starts_with('#'));
+        begun |= marker;
+        // Before the first marker stand directives, such as `%YAML 1.2`.
+        let directive = !begun && line.starts_with('%');
+        content |= !(marker || directive || line.trim().is_empty() || line.trim_start().starts_with('#'));
     }
     Ok(())
 }
@@ -218,6 +223,8 @@ mod tests {
             ("a: 1\nb: c: d\n", "c.yml:2: mapping values are not allowed"),
             ("a: 1\n---\nauth: x\n", "c.yml:2: a second document"),
             ("a: *x\n", "c.yml:1: "),
+            ("a: &x 1\nb: *x\n", "c.yml:1: YAML anchors"),
+            ("%YAML 1.2\n---\na: 1\n---\nauth: x\n", "c.yml:4: a second document"),
         ];
         for (text, expected) in cases {
             let error = read(text).expect_err(text);
@@ -241,6 +248,8 @@ mod tests {
     fn a_leading_marker_and_an_empty_file_are_fine() {
         assert!(matches!(read("---\n# x\nversion: 0.1\n"), Ok(Node::Map(e)) if e.len() == 1));
         assert_eq!(read(""), Ok(Node::Map(vec![])));
+        assert_eq!(read("\u{feff}a: 1\n"), read("a: 1\n"));
+        assert!(matches!(read("%YAML 1.2\n---\nversion: 0.1\n"), Ok(Node::Map(e)) if e.len() == 1));
     }
 
     #[test]
