@@ -16,7 +16,7 @@ use crate::{Result, Staging, StoreError};
 /// Bytes that are hashed and written at a time while many upload: a hundred at once, two pieces each, fit into 16 MiB.
 const SMALL_PIECE: usize = 64 << 10;
 /// Bytes at a time while few do: handing a piece to other threads costs as much as hashing 100 KiB.
-const LARGE_PIECE: usize = 1 << 20;
+const LARGE_PIECE: usize = 512 << 10;
 /// Sessions up to which pieces are large.
 const FEW: usize = 8;
 /// Bytes after which a running upload is synced and noted, so that a crash loses no more than that.

@@ -23,17 +23,51 @@ pub(super) fn let_go(connection: &Connection, manifest: i64, now: Timestamp) -> 
         .map(drop)
 }
 
+/// What a manifest `?2` of the repository `?1` holds directly: what it names by either digest, and what is about it. Each arm has an index of its own to go by,
+/// and `CROSS JOIN` keeps SQLite to that order.
+const BELOW: &str = "
+    SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha256 = r.digest WHERE r.manifest_id = ?2
+    UNION ALL
+    SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha512 = r.digest WHERE r.manifest_id = ?2
+    UNION ALL
+    SELECT m.id FROM manifests s CROSS JOIN manifests m ON m.repository_id = ?1 AND m.subject IN (s.sha256, s.sha512) WHERE s.id = ?2";
+
+/// What holds a manifest `?2` of the repository `?1` directly, if it is held itself: whatever names it by either digest, and its subject.
+const ABOVE: &str = "
+    SELECT r.manifest_id FROM manifests m CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha256 WHERE m.id = ?2
+    UNION ALL
+    SELECT r.manifest_id FROM manifests m CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha512 WHERE m.id = ?2
+    UNION ALL
+    SELECT s.id FROM manifests m CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha256 = m.subject WHERE m.id = ?2
+    UNION ALL
+    SELECT s.id FROM manifests m CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha512 = m.subject WHERE m.id = ?2";
+
+fn related(connection: &Connection, sql: &'static str, repository: i64, manifest: i64) -> rusqlite::Result<Vec<i64>> {
+    connection.prepare_cached(sql)?.query_map((repository, manifest), |row| row.get(0))?.collect()
+}
+
+/// A manifest and all that can be reached from it by one of the statements above, until `each` answers false. Step by step: a recursive statement makes two
+/// temporary tables, which cost more than the push of an image.
+fn walk(
+    connection: &Connection,
+    sql: &'static str,
+    repository: i64,
+    manifest: i64,
+    mut each: impl FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let (mut seen, mut ahead) = (HashSet::from([manifest]), vec![manifest]);
+    while let Some(id) = ahead.pop() {
+        if !each(id)? {
+            return Ok(());
+        }
+        ahead.extend(related(connection, sql, repository, id)?.into_iter().filter(|id| seen.insert(*id)));
+    }
+    Ok(())
+}
+
 /// A manifest goes: what it names and what is about it may have lost what held it.
 pub(super) fn let_go_held_by(connection: &Connection, repository: i64, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
-    let mut below = connection.prepare_cached(
-        "SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha256 = r.digest WHERE r.manifest_id = ?2
-         UNION
-         SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha512 = r.digest WHERE r.manifest_id = ?2
-         UNION
-         SELECT m.id FROM manifests s CROSS JOIN manifests m ON m.repository_id = ?1 AND m.subject IN (s.sha256, s.sha512) WHERE s.id = ?2",
-    )?;
-    let ids = below.query_map((repository, manifest), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-    ids.into_iter().try_for_each(|id| let_go(connection, id, now))
+    related(connection, BELOW, repository, manifest)?.into_iter().try_for_each(|id| let_go(connection, id, now))
 }
 
 /// What follows in a recursive `held (id)` after its roots, with the repository as `?1`: what a held manifest names by either digest, and what is about it. Each
@@ -47,25 +81,22 @@ const BELOW_HELD: &str = "
     UNION SELECT m.id FROM held h CROSS JOIN manifests s ON s.id = h.id
           CROSS JOIN manifests m ON m.repository_id = ?1 AND m.subject IN (s.sha256, s.sha512)";
 
-/// What holds a manifest: in a recursive `above (id)` whose root is the manifest `?2`, with the repository as `?1`, whatever names it by either digest, and its
-/// subject. The reverse of [`BELOW_HELD`].
-const ABOVE: &str = "
-    UNION SELECT r.manifest_id FROM above a CROSS JOIN manifests m ON m.id = a.id
-          CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha256
-    UNION SELECT r.manifest_id FROM above a CROSS JOIN manifests m ON m.id = a.id
-          CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = m.sha512
-    UNION SELECT s.id FROM above a CROSS JOIN manifests m ON m.id = a.id
-          CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha256 = m.subject
-    UNION SELECT s.id FROM above a CROSS JOIN manifests m ON m.id = a.id
-          CROSS JOIN manifests s ON s.repository_id = ?1 AND s.sha512 = m.subject";
-
 /// A manifest was pushed: the time of everything below it begins anew, and stands still while a tag holds it.
 pub(super) fn hold(connection: &Connection, repository: i64, manifest: i64) -> rusqlite::Result<()> {
-    let sql = format!(
-        "WITH RECURSIVE held (id) AS (SELECT ?2 {BELOW_HELD})
-         UPDATE manifests SET unheld_since = NULL WHERE id IN (SELECT id FROM held) AND unheld_since IS NOT NULL"
-    );
-    connection.prepare_cached(&sql)?.execute((repository, manifest)).map(drop)
+    let mut clear =
+        connection.prepare_cached("UPDATE manifests SET unheld_since = NULL WHERE id = ?1 AND unheld_since IS NOT NULL")?;
+    walk(connection, BELOW, repository, manifest, |id| clear.execute([id]).map(|_| true))
+}
+
+/// Whether a tag holds a manifest, by itself or through whatever holds it.
+fn is_held(connection: &Connection, repository: i64, manifest: i64) -> rusqlite::Result<bool> {
+    let mut tagged = connection.prepare_cached("SELECT 1 FROM tags WHERE manifest_id = ?1")?;
+    let mut held = false;
+    walk(connection, ABOVE, repository, manifest, |id| {
+        held = tagged.exists([id])?;
+        Ok(!held)
+    })?;
+    Ok(held)
 }
 
 pub(super) fn repositories(
@@ -151,15 +182,11 @@ pub(super) fn delete_manifests(
     let now = Timestamp::now();
     let Some(id) = repository_id(connection, repository)? else { return Ok(0) };
     // An unchanged mark says that nothing pushed it, or what holds it, since it was found; and whatever the mark says, what a tag holds stays.
-    let stands = format!(
-        "WITH RECURSIVE above (id) AS (SELECT ?2 {ABOVE})
-         SELECT 1 FROM manifests WHERE id = ?2 AND repository_id = ?1 AND sha256 = ?3 AND unheld_since = ?4
-             AND NOT EXISTS (SELECT 1 FROM above a CROSS JOIN tags t ON t.manifest_id = a.id)"
-    );
-    let mut stands = connection.prepare_cached(&stands)?;
+    let mut stands = connection
+        .prepare_cached("SELECT 1 FROM manifests WHERE id = ?1 AND repository_id = ?2 AND sha256 = ?3 AND unheld_since = ?4")?;
     let mut count = 0;
     for manifest in found {
-        if stands.exists((id, manifest.id, manifest.sha256.hash(), manifest.since.0))? {
+        if stands.exists((manifest.id, id, manifest.sha256.hash(), manifest.since.0))? && !is_held(connection, id, manifest.id)? {
             manifests::remove(connection, id, manifest.id, now)?;
             let entry =
                 Entry { action: "collect.manifest", repository: repository.as_str(), tag: None, digest: Some(&manifest.sha256) };
@@ -287,14 +314,12 @@ mod tests {
     fn what_is_held_is_found_by_digest() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("schema.sql")).unwrap();
-        let steps = |name: &str, recursion: &str| -> Vec<String> {
-            let sql = format!(
-                "EXPLAIN QUERY PLAN WITH RECURSIVE {name} (id) AS (SELECT ?2 {recursion}) SELECT id FROM {name} WHERE ?1 = ?1"
-            );
-            let mut plan = connection.prepare(&sql).unwrap();
+        let steps = |sql: &str| -> Vec<String> {
+            let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             plan.query_map((1, 1), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
         };
-        let (below, above) = (steps("held", BELOW_HELD), steps("above", ABOVE));
+        let held = steps(&format!("WITH RECURSIVE held (id) AS (SELECT ?2 {BELOW_HELD}) SELECT id FROM held WHERE ?1 = ?1"));
+        let (below, above) = (steps(BELOW), steps(ABOVE));
         let by_digest = |table: &str, steps: &[String]| {
             let lookups: Vec<_> = steps.iter().filter(|step| step.starts_with(&format!("SEARCH {table} "))).cloned().collect();
             for step in &lookups {
@@ -303,6 +328,7 @@ mod tests {
             }
             lookups.len()
         };
+        assert_eq!(by_digest("m", &held), 3, "{held:#?}");
         assert_eq!(by_digest("m", &below), 3, "{below:#?}");
         assert_eq!((by_digest("r", &above), by_digest("s", &above)), (2, 2), "{above:#?}");
     }

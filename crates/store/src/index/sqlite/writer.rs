@@ -248,17 +248,26 @@ impl Loop {
         }
         let step = |sql| self.connection.prepare_cached(sql)?.execute([]);
         step("BEGIN IMMEDIATE")?;
+        // One that is alone takes the transaction with it; a savepoint copies every page before it changes.
+        let alone = jobs.len() == 1;
         for job in jobs.iter_mut() {
-            step("SAVEPOINT request")?;
+            if !alone {
+                step("SAVEPOINT request")?;
+            }
             if !job.run(&self.connection) {
                 if self.connection.is_autocommit() {
                     // The engine gave up the whole transaction (full disk, I/O error): nothing of it may be acknowledged.
                     let code = if job.is_full() { rusqlite::ffi::SQLITE_FULL } else { rusqlite::ffi::SQLITE_IOERR };
                     return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
                 }
+                if alone {
+                    return step("ROLLBACK").map(drop);
+                }
                 step("ROLLBACK TO request")?;
             }
-            step("RELEASE request")?;
+            if !alone {
+                step("RELEASE request")?;
+            }
         }
         step("COMMIT").map(drop)
     }
