@@ -168,3 +168,27 @@ fn the_store_collections_and_the_process_are_told() {
     server.repo("app").push_random("v1");
     assert_eq!((before, value("wharf_tags")), (0.0, 0.0));
 }
+
+/// The access log tells what a client took, not what it was offered.
+#[test]
+fn an_answer_that_was_not_taken_is_logged_as_such() {
+    let config = Config::default().unset("log.accesslog.disabled").set("log.formatter", "json");
+    let server = Server::with_config(config);
+    let size = 64 << 20;
+    let digest = server.repo("app").push_blob(&wharf_tests::random(size));
+    let path = server.repo("app").blob_path(&digest);
+    server.get(&path).send().expect(200);
+    let mut connection = server.get(&path).send_beginning(0);
+    connection.read_some(&mut [0; 1_000]).unwrap();
+    drop(connection);
+    let sent = || -> Vec<u64> {
+        let log = server.log();
+        let lines = log.lines().filter(|line| line.contains("\"GET\"") && line.contains(&path));
+        let lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        lines.filter_map(|line| line["fields"]["sent"].as_u64().or(line["sent"].as_u64())).collect()
+    };
+    wharf_tests::eventually("both are logged", || sent().len() == 2);
+    let sent = sent();
+    assert_eq!(sent[0], size as u64);
+    assert!(sent[1] < size as u64, "{sent:?}");
+}

@@ -24,11 +24,27 @@ const SEGMENT: u64 = 1 << 20;
 pub(crate) const MAPPED_FROM: u64 = 128 << 10;
 
 /// The body of an answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Body {
     parts: VecDeque<Part>,
     length: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    watcher: Option<Watcher>,
+}
+
+/// Who is told how many bytes were taken.
+struct Watcher {
+    /// Bytes there were to take.
+    whole: u64,
+    tell: Box<dyn FnOnce(u64) + Send>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            (watcher.tell)(watcher.whole - self.length);
+        }
+    }
 }
 
 /// A piece of a body.
@@ -56,7 +72,7 @@ impl Body {
     /// Parts, one after the other.
     pub(crate) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let parts: VecDeque<_> = parts.into_iter().filter(|part| part.length() > 0).collect();
-        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None }
+        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None, watcher: None }
     }
 
     /// Bytes from memory.
@@ -67,6 +83,16 @@ impl Body {
     /// Bytes that are still to come.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Whether all of it is at hand.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Memory(_)))
+    }
+
+    /// Calls `tell` when the answer is over, whole or not, with how many bytes of it were taken.
+    pub(crate) fn when_dropped(&mut self, tell: impl FnOnce(u64) + Send + 'static) {
+        self.watcher = Some(Watcher { whole: self.length, tell: Box::new(tell) });
     }
 
     /// The next bytes, or a reader that fetches them.

@@ -1,22 +1,16 @@
 //! One connection: its limits in time and size, and the way of each request through the house.
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Sleep;
 use wharf_store::StoreError;
 
 use crate::body::Body;
@@ -25,13 +19,11 @@ use crate::error::ApiError;
 use crate::handlers;
 use crate::incoming::RequestBody;
 use crate::metrics::Metrics;
+use crate::socket::Socket;
 use crate::{observe, respond};
 
-/// Bytes read from a socket at a time at most, and thereby of a request's head. An update that asks for a thousand ranges has 20 KB of it.
+/// Bytes of a request's head. An update that asks for a thousand ranges has 20 KB of it.
 const BUFFER: usize = 128 << 10;
-
-/// Bytes of an answer that are copied together before they go to the socket.
-const JOINED: usize = 2 << 10;
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -48,7 +40,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: 
     // Answers are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let limits = &shared.handlers.limits;
-    let io = Socket { inner: TokioIo::new(stream), shared: shared.clone(), patience: limits.body_timeout, stalled: None };
+    let io = Socket::new(stream, shared.clone(), limits.body_timeout);
     let service = {
         let shared = shared.clone();
         service_fn(move |request| {
@@ -157,91 +149,26 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<S
     for (name, value) in &shared.extra_headers {
         response.headers_mut().insert(name.clone(), value.clone());
     }
-    let took = begun.elapsed();
-    shared.metrics.observe(kind, response.status().as_u16(), took);
     let received = body.map_or(0, |body| body.received());
     shared.metrics.received.inc_by(received);
+    let status = response.status().as_u16();
+    let line = id.as_ref().filter(|_| shared.access_log).map(|id| observe::Line::new(&seen, id, status, received));
     if let Some(id) = id {
-        if shared.access_log {
-            observe::access(&seen, &id, &response, received, took);
-        }
         response.headers_mut().insert(respond::REQUEST_ID, id);
     }
-    response
-}
-
-/// A socket that counts what goes out, and gives a client up that takes nothing for too long.
-struct Socket {
-    inner: TokioIo<TcpStream>,
-    shared: Arc<Shared>,
-    patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Socket {
-    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(result) => {
-                self.stalled = None;
-                if let Ok(count) = &result {
-                    self.shared.metrics.add_sent(*count);
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                let patience = self.patience;
-                let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                match stalled.as_mut().poll(context) {
-                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+    let finished = move |shared: &Shared, sent: u64| {
+        let took = begun.elapsed();
+        shared.metrics.observe(kind, status, took);
+        if let Some(line) = line {
+            line.write(sent, took);
         }
+    };
+    if response.body().is_in_memory() {
+        finished(shared, response.body().length());
+    } else {
+        // Only then is it known how much the client took, and how long that was.
+        let shared = shared.clone();
+        response.body_mut().when_dropped(move |sent| finished(&shared, sent));
     }
-}
-
-impl Read for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
-    }
-}
-
-impl Write for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.watch(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        let written = if length <= JOINED {
-            // The kernel takes one small piece with less ado than several.
-            let mut joined = [0; JOINED];
-            let mut end = 0;
-            for slice in slices {
-                joined[end..end + slice.len()].copy_from_slice(slice);
-                end += slice.len();
-            }
-            Pin::new(&mut self.inner).poll_write(context, &joined[..end])
-        } else {
-            Pin::new(&mut self.inner).poll_write_vectored(context, slices)
-        };
-        self.watch(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
+    response
 }

@@ -18,6 +18,7 @@ mod query;
 mod range;
 mod respond;
 mod server;
+mod socket;
 
 pub use access::Policy;
 pub use endpoint::Endpoint;

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
-use crate::body::Body;
 use crate::error::ApiError;
 use crate::respond::REQUEST_ID;
 
@@ -26,23 +25,47 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     own.cloned().unwrap_or_else(|| crate::respond::value(format!("{:016x}", fastrand::u64(..))))
 }
 
-/// One line for an answered request.
-pub(crate) fn access(request: &Request<'_>, id: &HeaderValue, response: &Response<Body>, received: u64, took: Duration) {
-    let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
-    tracing::info!(
-        target: "wharf::access",
-        id = id.to_str().unwrap_or("-"),
-        remote = request.peer.map(canonical).map(tracing::field::display),
-        method = %request.method,
-        path = request.uri.path(),
-        query = request.uri.query(),
-        status = response.status().as_u16(),
-        received,
-        sent = http_body::Body::size_hint(response.body()).exact(),
-        microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        agent = text(header::USER_AGENT),
-        "request"
-    );
+/// What the log says of an answered request, once that is over.
+pub(crate) struct Line {
+    id: HeaderValue,
+    peer: Option<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    agent: Option<HeaderValue>,
+    status: u16,
+    received: u64,
+}
+
+impl Line {
+    pub(crate) fn new(request: &Request<'_>, id: &HeaderValue, status: u16, received: u64) -> Self {
+        Self {
+            id: id.clone(),
+            peer: request.peer.map(canonical),
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            agent: request.headers.get(header::USER_AGENT).cloned(),
+            status,
+            received,
+        }
+    }
+
+    /// Writes it. `sent` bytes of the answer's body were taken.
+    pub(crate) fn write(self, sent: u64, took: Duration) {
+        tracing::info!(
+            target: "wharf::access",
+            id = self.id.to_str().unwrap_or("-"),
+            remote = self.peer.map(tracing::field::display),
+            method = %self.method,
+            path = self.uri.path(),
+            query = self.uri.query(),
+            status = self.status,
+            received = self.received,
+            sent,
+            microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("-"),
+            "request"
+        );
+    }
 }
 
 /// A listener on all addresses sees IPv4 clients with IPv6 addresses that stand for theirs.
