@@ -106,7 +106,6 @@ fn collect(shared: Arc<Shared>, options: CollectOptions) -> Answer {
                 let _ = progress.try_send(json!({ "progress": step }));
             })
             .await;
-        shared.metrics.count_collection(store);
         let last = match result {
             Ok(report) => json!({ "result": report }),
             Err(error) => json!({ "error": error.to_string() }),
@@ -120,14 +119,6 @@ fn collect(shared: Arc<Shared>, options: CollectOptions) -> Answer {
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(lines)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response
-}
-
-/// Counts the collections that the store makes by itself, which are further apart than this looks.
-pub(crate) async fn watch_collections(shared: Arc<Shared>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        shared.metrics.count_collection(&shared.handlers.store);
-    }
 }
 
 /// Answers `/metrics` and the health checks on the monitoring listener.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use wharf_store::{Store, StoreError, Timestamp};
+use wharf_store::{Done, Store, StoreError};
 
 use crate::endpoint::Kind;
 use crate::error::ApiError;
@@ -56,19 +56,43 @@ pub(crate) struct Metrics {
     /// Times that no further connection could be taken.
     pub(crate) full: Counter,
     failures: Family<Cause, Counter>,
-    collections: Collections,
+    background: Background,
     process: Process,
     store: StoreGauges,
     totals: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// Sums over the collections since the start.
+/// What background work did since the start.
 #[derive(Default)]
-struct Collections {
-    runs: Counter,
+struct Background {
+    collections: Counter,
     freed: Counter,
-    /// When the last one that was counted ended.
-    counted: Mutex<Option<Timestamp>>,
+    scrubbed: Counter,
+    failures: Counter,
+    /// What these say already.
+    counted: Mutex<Done>,
+}
+
+impl Background {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("wharf_collections", "Collections that came to their end", self.collections.clone());
+        registry.register_with_unit("wharf_collection_freed", "Bytes freed by collections", Unit::Bytes, self.freed.clone());
+        registry.register("wharf_scrubbed_blobs", "Blobs that were read again and compared", self.scrubbed.clone());
+        registry.register(
+            "wharf_background_failures",
+            "Times that background work failed; it is tried again",
+            self.failures.clone(),
+        );
+    }
+
+    fn count(&self, done: Done) {
+        let mut counted = self.counted.lock();
+        self.collections.inc_by(done.collections.saturating_sub(counted.collections));
+        self.freed.inc_by(done.freed_bytes.saturating_sub(counted.freed_bytes));
+        self.scrubbed.inc_by(done.scrubbed.saturating_sub(counted.scrubbed));
+        self.failures.inc_by(done.failures.saturating_sub(counted.failures));
+        *counted = done;
+    }
 }
 
 /// What the kernel knows of this process, under the names that all servers use.
@@ -139,7 +163,7 @@ impl StoreGauges {
         gauge("wharf_disk_free_bytes", "Bytes that can still be written", &self.free);
         gauge(
             "wharf_reclaimable_bytes",
-            "Bytes that wait for a lease or the grace to end, as of the last collection",
+            "Bytes that wait for a lease or the grace to end, as of the collector's last look at each repository",
             &self.reclaimable,
         );
         gauge("wharf_collection_last_freed_bytes", "Bytes freed by the last collection", &self.collected_bytes);
@@ -171,7 +195,7 @@ impl Metrics {
         registry.register("wharf_http_requests", "Requests answered", requests);
         registry.register_with_unit(
             "wharf_http_request_duration",
-            "Time until the answer's head was ready",
+            "Time until the answer was over, for those from memory until it was made",
             Unit::Seconds,
             latency,
         );
@@ -197,18 +221,12 @@ impl Metrics {
         for cause in ["full", "damaged", "disk", "index", "stopped"] {
             drop(failures.get_or_create(&Cause { cause }));
         }
-        let collections = Collections::default();
-        registry.register("wharf_collections", "Collections that came to their end", collections.runs.clone());
-        registry.register_with_unit(
-            "wharf_collection_freed",
-            "Bytes freed by collections",
-            Unit::Bytes,
-            collections.freed.clone(),
-        );
+        let background = Background::default();
+        background.register(&mut registry);
         let store = StoreGauges::default();
         store.register(&mut registry);
         let totals = tokio::sync::Mutex::default();
-        Self { registry, kinds, received, sent, connections, full, failures, collections, process, store, totals }
+        Self { registry, kinds, received, sent, connections, full, failures, background, process, store, totals }
     }
 
     /// Counts an answered request.
@@ -232,15 +250,6 @@ impl Metrics {
         self.failures.get_or_create(&Cause { cause }).inc();
     }
 
-    /// Counts the last collection, if that was not done yet.
-    pub(crate) fn count_collection(&self, store: &Store) {
-        let Some((ended, last)) = store.last_collection() else { return };
-        if self.collections.counted.lock().replace(ended) != Some(ended) {
-            self.collections.runs.inc();
-            self.collections.freed.inc_by(last.bytes);
-        }
-    }
-
     /// The sums of the store, read anew when they are no longer good.
     async fn count_stored(&self, store: &Store) {
         // Who asks meanwhile waits, instead of reading the same tables.
@@ -256,6 +265,7 @@ impl Metrics {
                 set(&gauges.manifests, totals.manifests);
                 set(&gauges.blobs, totals.blobs);
                 set(&gauges.bytes, totals.blob_bytes);
+                set(&gauges.reclaimable, totals.held_bytes);
                 *read = Some(Instant::now());
             }
             Err(error) => tracing::warn!(%error, "cannot count what is stored"),
@@ -269,12 +279,11 @@ impl Metrics {
         set(&gauges.leases, store.leases() as u64);
         self.process.read();
         self.count_stored(store).await;
-        self.count_collection(store);
+        self.background.count(store.done());
         if let Ok(Some(free)) = store.free_space().await {
             set(&gauges.free, free);
         }
         if let Some((at, last)) = store.last_collection() {
-            set(&gauges.reclaimable, last.held_bytes);
             set(&gauges.collected_bytes, last.bytes);
             set(&gauges.collected_blobs, last.blobs);
             set(&gauges.collected_manifests, last.manifests);

@@ -164,7 +164,6 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             listener.set_nonblocking(true)?;
             tasks.spawn(control::serve_monitoring(shared.clone(), metrics_path.clone(), TcpListener::from_std(listener)?));
         }
-        tasks.spawn(control::watch_collections(shared.clone()));
     }
     if let Some(listener) = options.owner {
         listener.set_nonblocking(true)?;

@@ -133,6 +133,10 @@ impl Store {
         report.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !options.dry_run {
             *self.last_collection.lock() = Some((Timestamp::now(), report.clone()));
+            let mut done = self.done.lock();
+            done.collections += 1;
+            done.freed_bytes += report.bytes;
+            drop(done);
             if report.manifests + report.blobs + report.files > 0 {
                 tracing::info!(
                     manifests = report.manifests,

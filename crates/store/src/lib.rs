@@ -33,6 +33,6 @@ pub use index::{
 };
 pub use kept::Kept;
 pub use scrub::Scrubbed;
-pub use store::{Blob, Manifest, Options, Store};
+pub use store::{Blob, Done, Manifest, Options, Store};
 pub use time::Timestamp;
 pub use uploads::{FinishError, NotAnUploadId, Upload, UploadId};

@@ -24,7 +24,7 @@ impl Store {
         let mut wait = every.saturating_sub(waited).max(every.min(MINUTE));
         loop {
             tokio::time::sleep(std::mem::replace(&mut wait, every)).await;
-            self.collect(crate::CollectOptions::default(), &mut |_| {}).await.map_or_else(|error| report(&error), drop);
+            self.collect(crate::CollectOptions::default(), &mut |_| {}).await.map_or_else(|error| self.report(&error), drop);
         }
     }
 
@@ -32,7 +32,7 @@ impl Store {
         let Some(every) = self.options.scrub_every else { return };
         loop {
             tokio::time::sleep(every.min(SCRUB_TURN)).await;
-            self.scrub_once().await.map_or_else(|error| report(&error), drop);
+            self.scrub_once().await.map_or_else(|error| self.report(&error), drop);
         }
     }
 
@@ -48,8 +48,13 @@ impl Store {
                 () = self.freed.notified() => true,
             };
             let done = if freed { self.bury().await.map(drop) } else { self.keep_house_once(&mut due).await };
-            done.unwrap_or_else(|error| report(&error));
+            done.unwrap_or_else(|error| self.report(&error));
         }
+    }
+
+    fn report(&self, error: &StoreError) {
+        self.done.lock().failures += 1;
+        tracing::warn!(error = error as &dyn std::error::Error, "background work failed; it is tried again");
     }
 
     async fn keep_house_once(&self, due: &mut Due) -> Result<()> {
@@ -74,10 +79,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-fn report(error: &StoreError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "background work failed; it is tried again");
 }
 
 /// When each kind of housekeeping comes next.

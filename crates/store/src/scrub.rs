@@ -46,6 +46,7 @@ impl Store {
                 Err(error) => tracing::warn!(digest = %record.sha256, %error, "cannot verify a blob"),
             }
         }
+        self.done.lock().scrubbed += scrubbed.sound + scrubbed.damaged;
         Ok(scrubbed)
     }
 

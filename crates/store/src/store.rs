@@ -78,6 +78,19 @@ impl Options {
     }
 }
 
+/// What background work did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Collections that came to their end.
+    pub collections: u64,
+    /// Bytes that they deleted.
+    pub freed_bytes: u64,
+    /// Blobs that were read again.
+    pub scrubbed: u64,
+    /// Times that background work failed. It is tried again.
+    pub failures: u64,
+}
+
 /// A blob, opened.
 #[derive(Clone, Debug)]
 pub struct Blob {
@@ -113,6 +126,7 @@ pub struct Store {
     pub(crate) blanket: Timestamp,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pub(crate) last_collection: Mutex<Option<(Timestamp, Collected)>>,
+    pub(crate) done: Mutex<Done>,
     pub(crate) swept: std::sync::atomic::AtomicBool,
     pub(crate) freed: Notify,
     space: Mutex<Option<(Instant, Option<u64>)>>,
@@ -148,6 +162,7 @@ impl Store {
             blanket,
             collecting: tokio::sync::Mutex::default(),
             last_collection: Mutex::default(),
+            done: Mutex::default(),
             swept: false.into(),
             freed: Notify::new(),
             space: Mutex::default(),
@@ -496,6 +511,11 @@ impl Store {
     /// Leases in force, about.
     pub fn leases(&self) -> usize {
         self.leases.len()
+    }
+
+    /// What background work did since the start.
+    pub fn done(&self) -> Done {
+        *self.done.lock()
     }
 
     /// The last collection, and when it ended.
