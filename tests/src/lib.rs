@@ -12,6 +12,7 @@ mod content;
 mod http;
 mod multipart;
 mod repo;
+mod scene;
 mod server;
 
 pub use check::{CODES, eventually};
@@ -23,4 +24,5 @@ pub use content::{
 pub use http::{Connection, Framing, Request, Response};
 pub use multipart::{Part, parts};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};
+pub use scene::Scene;
 pub use server::{Program, Server};

@@ -1,13 +1,18 @@
 //! What a registry has to understand of a manifest: what it is, what it names, and what it refers to.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod names;
+mod outline;
+mod text;
 
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Digest, media_type};
+use names::{Entry, Names};
+use outline::Outline;
+use text::{text, texts};
 
 /// A descriptor (image-spec, "OCI Content Descriptors"), as far as a registry reads or writes one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,254 +117,6 @@ pub enum ManifestError {
 
 /// An image has at most a few hundred layers and an index a few dozen platforms; 4 MiB of JSON could hold 40,000 descriptors.
 const MAX_REFERENCES: usize = 16_384;
-/// Bytes of a descriptor at least: `{"digest":"sha256:…"}` and a comma.
-const SHORTEST: usize = 86;
-/// Bytes of a media type or digest at most, as it is written, with quotes and a few escapes.
-const LONGEST: usize = 1_024;
-
-/// The members that matter to a registry, as they are written. A manifest is as long as its sender likes, and JSON values take many times the room of
-/// their text, so nothing is built of a value before it is known to be of use.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outline<'a> {
-    #[serde(borrow)]
-    schema_version: Option<&'a RawValue>,
-    #[serde(borrow)]
-    media_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    artifact_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    config: Option<&'a RawValue>,
-    #[serde(borrow)]
-    layers: Option<&'a RawValue>,
-    #[serde(borrow)]
-    blobs: Option<&'a RawValue>,
-    #[serde(borrow)]
-    manifests: Option<&'a RawValue>,
-    #[serde(borrow)]
-    subject: Option<&'a RawValue>,
-    #[serde(borrow)]
-    annotations: Option<&'a RawValue>,
-    #[serde(borrow)]
-    fs_layers: Option<&'a RawValue>,
-}
-
-/// The members of a descriptor that matter, as they are written.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawEntry<'a> {
-    #[serde(borrow)]
-    media_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    digest: Option<&'a RawValue>,
-    #[serde(borrow)]
-    size: Option<&'a RawValue>,
-    #[serde(borrow)]
-    urls: Option<&'a RawValue>,
-}
-
-/// What a descriptor says.
-struct Entry {
-    media_type: String,
-    digest: Digest,
-    /// It is to be had somewhere else, too.
-    has_urls: bool,
-}
-
-impl Entry {
-    fn read(member: &'static str, value: &RawValue) -> Result<Self, ManifestError> {
-        let malformed = || ManifestError::Form { member, form: "a descriptor" };
-        let raw: RawEntry = object(value).ok_or_else(malformed)?;
-        let media_type = match raw.media_type {
-            Some(value) => text(value).ok_or_else(malformed)?,
-            None => String::new(),
-        };
-        // Nobody relies on the size, but what is no number is no descriptor.
-        if raw.size.is_some_and(|size| number(size).is_none()) {
-            return Err(malformed());
-        }
-        let has_urls = match raw.urls {
-            Some(urls) => texts('[', urls).ok_or_else(malformed)?,
-            None => false,
-        };
-        let digest = raw.digest.and_then(text).ok_or_else(malformed)?;
-        let digest = digest.parse().map_err(|source| ManifestError::Digest { digest: digest.clone(), source })?;
-        Ok(Self { media_type, digest, has_urls })
-    }
-
-    /// As a thing that must be there, unless it may be had elsewhere.
-    fn named(&self, need: Need) -> Referenced {
-        let elsewhere = self.has_urls || media_type::may_be_elsewhere(&self.media_type);
-        Referenced { digest: self.digest, need: if elsewhere { Need::Optional } else { need } }
-    }
-
-    fn as_blob(&self) -> Referenced {
-        self.named(Need::Required)
-    }
-
-    fn as_child(&self) -> Referenced {
-        let is_manifest = self.media_type.is_empty() || media_type::is_manifest(&self.media_type);
-        self.named(if is_manifest { Need::Child } else { Need::Required })
-    }
-}
-
-/// An object, read as `T`.
-fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
-    // Asked first, because serde's error about a value of another type repeats that value.
-    value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok()).flatten()
-}
-
-/// A text, unless it is longer than any that means something here.
-fn text(value: &RawValue) -> Option<String> {
-    (value.get().starts_with('"') && value.get().len() <= LONGEST).then(|| serde_json::from_str(value.get()).ok()).flatten()
-}
-
-/// A whole number that is not negative.
-fn number(value: &RawValue) -> Option<u64> {
-    value.get().parse().ok()
-}
-
-/// Whether a list (`[`) or an object (`{`) whose values are texts, and nothing else, has any.
-fn texts(bracket: char, value: &RawValue) -> Option<bool> {
-    let found: Option<Texts> = value.get().starts_with(bracket).then(|| serde_json::from_str(value.get()).ok()).flatten();
-    found.map(|Texts(any)| any)
-}
-
-/// Whether there is any text in a list or object of texts.
-struct Texts(bool);
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Container;
-
-        impl<'de> Visitor<'de> for Container {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("texts")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut any = false;
-                while list.next_element::<Text>()?.is_some() {
-                    any = true;
-                }
-                Ok(Texts(any))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
-                let mut any = false;
-                while map.next_entry::<Text, Text>()?.is_some() {
-                    any = true;
-                }
-                Ok(Texts(any))
-            }
-        }
-
-        deserializer.deserialize_any(Container)
-    }
-}
-
-/// A text of which nothing is kept.
-struct Text;
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Anything;
-
-        impl Visitor<'_> for Anything {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Text, E> {
-                Ok(Text)
-            }
-        }
-
-        deserializer.deserialize_str(Anything)
-    }
-}
-
-/// What a manifest names, in order.
-#[derive(Default)]
-struct Names(Vec<Referenced>);
-
-impl Names {
-    fn add(&mut self, named: Referenced) -> Result<(), ManifestError> {
-        if self.0.len() == MAX_REFERENCES {
-            return Err(ManifestError::TooMany);
-        }
-        self.0.push(named);
-        Ok(())
-    }
-
-    /// Each once, where it is named first, with the most that any place says of the need for it.
-    fn once(mut self) -> Vec<Referenced> {
-        // Sorted places instead of a set of digests, which takes more room than the list.
-        let mut places: Vec<_> = (0..self.0.len()).collect();
-        places.sort_by_key(|place| (self.0[*place].digest, *place));
-        let mut needs = vec![None; places.len()];
-        for same in places.chunk_by(|a, b| self.0[*a].digest == self.0[*b].digest) {
-            // Needs ascend from the greatest.
-            needs[same[0]] = same.iter().map(|place| self.0[*place].need).min();
-        }
-        let mut needs = needs.into_iter();
-        self.0.retain_mut(|named| match needs.next().flatten() {
-            Some(need) => {
-                named.need = need;
-                true
-            }
-            None => false,
-        });
-        self.0
-    }
-
-    /// Adds what a list of descriptors names, one by one until something is wrong.
-    fn add_list(&mut self, member: &'static str, value: &RawValue, named: fn(&Entry) -> Referenced) -> Result<(), ManifestError> {
-        // All the room at once: growing step by step takes twice as much.
-        self.0.reserve_exact((value.get().len() / SHORTEST).min(MAX_REFERENCES - self.0.len()));
-        let mut wrong = None;
-        let reader = ListReader { add: |value: &RawValue| self.add(named(&Entry::read(member, value)?)), wrong: &mut wrong };
-        let is_list = value.get().starts_with('[');
-        let read = is_list.then(|| serde_json::Deserializer::from_str(value.get()).deserialize_seq(reader).ok()).flatten();
-        read.ok_or_else(|| wrong.unwrap_or(ManifestError::Form { member, form: "a list of descriptors" }))
-    }
-}
-
-struct ListReader<'a, F> {
-    add: F,
-    /// Why the list was not read to its end: serde has no place for it.
-    wrong: &'a mut Option<ManifestError>,
-}
-
-impl<'de, F: FnMut(&'de RawValue) -> Result<(), ManifestError>> Visitor<'de> for ListReader<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while let Some(value) = list.next_element()? {
-            if let Err(error) = (self.add)(value) {
-                *self.wrong = Some(error);
-                return Err(A::Error::custom("not as expected"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An artifact type; `None` when it is empty, which means the same as none. A media type by the specification, which tools do not take to the letter, so
-/// only the length of one is asked for.
-fn artifact_type(member: &'static str, value: &RawValue) -> Result<Option<String>, ManifestError> {
-    let malformed = || ManifestError::Form { member, form: "a media type of at most 255 bytes" };
-    let text = text(value).filter(|text| text.len() <= media_type::MAX_LENGTH).ok_or_else(malformed)?;
-    Ok((!text.is_empty()).then_some(text))
-}
 
 impl Manifest {
     /// Reads a manifest. `declared` is the `Content-Type` of the push, without parameters; empty when there was none.
@@ -424,40 +181,12 @@ fn understood<'a, T>(
     }
 }
 
-impl Outline<'_> {
-    fn media_type(&self, declared: &str) -> Result<String, ManifestError> {
-        let malformed = || ManifestError::Form { member: "mediaType", form: "a media type of at most 255 bytes" };
-        let field = self.media_type.map(|value| text(value).ok_or_else(malformed)).transpose()?.filter(|text| !text.is_empty());
-        if field.as_ref().is_some_and(|field| !media_type::is_valid(field)) {
-            return Err(malformed());
-        }
-        let unspecific = matches!(declared, "" | "application/json" | "application/octet-stream");
-        let media_type = match field {
-            Some(field) if declared.is_empty() || field == declared => field,
-            Some(field) => return Err(ManifestError::MediaTypeDiffers { field, declared: declared.to_owned() }),
-            None if unspecific && !self.is_schema_1() => self.guess()?.to_owned(),
-            None => declared.to_owned(),
-        };
-        // The layers of schema 1 hide from this parser. What an unknown type calls its version is its own affair.
-        let may_be_schema_1 = unspecific || media_type::is_manifest(&media_type);
-        if media_type::DOCKER_SCHEMA_1.contains(&media_type.as_str()) || (may_be_schema_1 && self.is_schema_1()) {
-            return Err(ManifestError::Schema1);
-        }
-        Ok(media_type)
-    }
-
-    fn is_schema_1(&self) -> bool {
-        self.schema_version.and_then(number) == Some(1) || self.fs_layers.is_some()
-    }
-
-    /// The type of a manifest that does not say it (image-spec: `mediaType` is recommended, not required).
-    fn guess(&self) -> Result<&'static str, ManifestError> {
-        match (self.manifests, self.config) {
-            (Some(_), None) => Ok(media_type::OCI_INDEX),
-            (None, Some(_)) => Ok(media_type::OCI_MANIFEST),
-            _ => Err(ManifestError::NoMediaType),
-        }
-    }
+/// An artifact type; `None` when it is empty, which means the same as none. A media type by the specification, which tools do not take to the letter, so
+/// only the length of one is asked for.
+fn artifact_type(member: &'static str, value: &RawValue) -> Result<Option<String>, ManifestError> {
+    let malformed = || ManifestError::Form { member, form: "a media type of at most 255 bytes" };
+    let text = text(value).filter(|text| text.len() <= media_type::MAX_LENGTH).ok_or_else(malformed)?;
+    Ok((!text.is_empty()).then_some(text))
 }
 
 #[cfg(test)]

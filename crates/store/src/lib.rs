@@ -19,6 +19,7 @@ mod kept;
 mod leases;
 pub mod lock;
 mod maintain;
+mod options;
 mod scrub;
 mod store;
 mod time;
@@ -32,7 +33,8 @@ pub use index::{
     PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
 };
 pub use kept::Kept;
+pub use options::Options;
 pub use scrub::Scrubbed;
-pub use store::{Blob, Done, Manifest, Options, Store};
+pub use store::{Blob, Done, Manifest, Store};
 pub use time::Timestamp;
 pub use uploads::{FinishError, NotAnUploadId, Upload, UploadId};

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::store::Options;
-use crate::{Result, Store, StoreError, Timestamp};
+use crate::{Options, Result, Store, StoreError, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The longest time between two turns of scrubbing.
