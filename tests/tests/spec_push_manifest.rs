@@ -453,3 +453,18 @@ fn a_manifest_may_be_pushed_many_times() {
     repo.put(&image.digest, OCI_MANIFEST, &image.manifest).expect(201);
     assert_eq!(repo.tag_list(""), ["a", "b"]);
 }
+
+/// "Pulling manifests": a manifest is served as what it was pushed as, so the same bytes cannot be pushed as something else as well.
+#[test]
+fn a_manifest_has_one_media_type() {
+    let server = Server::start();
+    let repo = server.repo("app");
+    repo.put("a", "application/vnd.example.a+json", b"{}").expect(201);
+    let refused = repo.put("b", "application/vnd.example.b+json", b"{}");
+    refused.expect_error(400, "MANIFEST_INVALID");
+    assert_eq!(repo.manifest("a").expect(200).header("Content-Type"), "application/vnd.example.a+json");
+    assert_eq!(repo.tag_list(""), ["a"]);
+    repo.delete(&sha256(b"{}")).expect(202);
+    repo.put("b", "application/vnd.example.b+json", b"{}").expect(201);
+    assert_eq!(repo.manifest("b").expect(200).header("Content-Type"), "application/vnd.example.b+json");
+}

@@ -69,6 +69,9 @@ pub enum ApiError {
     /// A malformed Content-Type of a manifest.
     #[error("the Content-Type is not a media type of at most 255 bytes")]
     ContentType,
+    /// The same bytes, said to be something else.
+    #[error("these bytes are stored as {0}; push them with that Content-Type, or delete the manifest first")]
+    OtherMediaType(String),
     /// The manifest names what is not there.
     #[error("the manifest names content that the repository does not hold")]
     References(Vec<Digest>),
@@ -132,7 +135,7 @@ impl ApiError {
             Self::NotFound => (S::NOT_FOUND, "UNSUPPORTED"),
             Self::Method(_) | Self::NotAllowed(_) => (S::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::Name { .. } => (S::BAD_REQUEST, "NAME_INVALID"),
-            Self::Tag(_) | Self::Manifest(_) | Self::ContentType => (S::BAD_REQUEST, "MANIFEST_INVALID"),
+            Self::Tag(_) | Self::Manifest(_) | Self::OtherMediaType(_) | Self::ContentType => (S::BAD_REQUEST, "MANIFEST_INVALID"),
             Self::Digest { .. } | Self::DigestMissing | Self::DigestMismatch { .. } => (S::BAD_REQUEST, "DIGEST_INVALID"),
             Self::NameUnknown(_) => (S::NOT_FOUND, "NAME_UNKNOWN"),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, "MANIFEST_UNKNOWN"),

@@ -47,6 +47,7 @@ pub async fn index<F: Future<Output = Arc<dyn Index>>>(index: Arc<dyn Index>, re
     manifests::deleting_a_manifest_removes_its_tags(&*index).await;
     manifests::listings_come_in_pages_and_byte_order(&*index).await;
     manifests::referrers_are_listed_before_and_after_their_subject(&*index).await;
+    manifests::a_manifest_has_one_media_type(&*index).await;
     manifests::every_change_is_logged_in_order(&*index).await;
     uploads::sessions_are_found_again(&*index).await;
     uploads::a_finished_session_is_gone(&*index).await;

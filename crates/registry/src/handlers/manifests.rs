@@ -120,6 +120,7 @@ pub(super) async fn put(
     match context.store.put_manifest(new).await? {
         PutOutcome::Stored => {}
         PutOutcome::Missing(digests) => return Err(ApiError::References(digests)),
+        PutOutcome::OtherMediaType(stored) => return Err(ApiError::OtherMediaType(stored)),
         PutOutcome::ConditionFailed(current) => return Err(ApiError::Precondition(current)),
     }
     let mut response = respond::empty(StatusCode::CREATED);

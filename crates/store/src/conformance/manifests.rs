@@ -154,6 +154,21 @@ pub(super) async fn referrers_are_listed_before_and_after_their_subject(index: &
     assert!(index.referrers(&name("refer/none"), &digest, None, None, 10, 0).await.unwrap().items.is_empty());
 }
 
+pub(super) async fn a_manifest_has_one_media_type(index: &dyn Index) {
+    let of_type = |kind: &str| {
+        let bytes = bytes::Bytes::from_static(b"{}");
+        let mut new = manifest("typed", "{\"mediaType\":\"a/b\"}", &["x"]);
+        (new.sha256, new.sha512) = (Digest::sha256(&bytes), Digest::of(wharf_oci::Algorithm::Sha512, &bytes));
+        new.manifest = Arc::new(wharf_oci::Manifest::parse(&bytes, kind).unwrap());
+        new.bytes = bytes;
+        new
+    };
+    assert_eq!(index.put_manifest(of_type("a/first")).await.unwrap(), PutOutcome::Stored);
+    assert_eq!(index.put_manifest(of_type("a/first")).await.unwrap(), PutOutcome::Stored);
+    assert_eq!(index.put_manifest(of_type("a/second")).await.unwrap(), PutOutcome::OtherMediaType("a/first".into()));
+    assert_eq!(index.manifest(&name("typed"), &tag("x")).await.unwrap().unwrap().media_type, "a/first");
+}
+
 pub(super) async fn every_change_is_logged_in_order(index: &dyn Index) {
     let before = index.changes(0, 100_000).await.unwrap().last().map_or(0, |change| change.sequence);
     push(index, "log", b"log").await;

@@ -146,6 +146,8 @@ pub enum PutOutcome {
     Stored,
     /// Nothing was changed: these are named by the manifest and the repository does not hold them.
     Missing(Vec<Digest>),
+    /// Nothing was changed: the same bytes are stored under this media type already, and whoever asks for them goes by that.
+    OtherMediaType(String),
     /// Nothing was changed: a precondition failed; what is named now instead, if anything.
     ConditionFailed(Option<Digest>),
 }

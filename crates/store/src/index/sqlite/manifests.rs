@@ -61,6 +61,9 @@ pub(super) fn put(connection: &Connection, new: &NewManifest) -> rusqlite::Resul
     if let Some(current) = failed_condition(connection, known, new)? {
         return Ok(PutOutcome::ConditionFailed(current));
     }
+    if let Some(stored) = other_media_type(connection, known, new)? {
+        return Ok(PutOutcome::OtherMediaType(stored));
+    }
     let missing = missing(connection, known, new)?;
     if !missing.is_empty() {
         return Ok(PutOutcome::Missing(missing));
@@ -120,8 +123,15 @@ fn missing(connection: &Connection, repository: i64, new: &NewManifest) -> rusql
     Ok(missing)
 }
 
-/// Stores the manifest itself and what it names. One that is there already is taken as pushed again now, and keeps its first media type: the same
-/// bytes under two types are a client's mistake, and answers under other tags must not change.
+/// The media type under which the same bytes are stored, if it is another one. That is a client's mistake, then or now, and answers under other tags must not change.
+fn other_media_type(connection: &Connection, repository: i64, new: &NewManifest) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT media_type FROM manifests WHERE repository_id = ?1 AND sha256 = ?2 AND media_type <> ?3")?
+        .query_row((repository, new.sha256.hash(), &new.manifest.media_type), |row| row.get(0))
+        .optional()
+}
+
+/// Stores the manifest itself and what it names. One that is there already is taken as pushed again now.
 fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Timestamp) -> rusqlite::Result<i64> {
     if let Some(id) = id_by_digest(connection, repository, &new.sha256)? {
         connection.prepare_cached("UPDATE manifests SET pushed_at = ?2 WHERE id = ?1")?.execute((id, now.0))?;
