@@ -135,7 +135,9 @@ impl ApiError {
             Self::NotFound => (S::NOT_FOUND, "UNSUPPORTED"),
             Self::Method(_) | Self::NotAllowed(_) => (S::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::Name { .. } => (S::BAD_REQUEST, "NAME_INVALID"),
-            Self::Tag(_) | Self::Manifest(_) | Self::OtherMediaType(_) | Self::ContentType => (S::BAD_REQUEST, "MANIFEST_INVALID"),
+            Self::Tag(_) | Self::Manifest(_) | Self::OtherMediaType(_) | Self::ContentType => {
+                (S::BAD_REQUEST, "MANIFEST_INVALID")
+            }
             Self::Digest { .. } | Self::DigestMissing | Self::DigestMismatch { .. } => (S::BAD_REQUEST, "DIGEST_INVALID"),
             Self::NameUnknown(_) => (S::NOT_FOUND, "NAME_UNKNOWN"),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, "MANIFEST_UNKNOWN"),

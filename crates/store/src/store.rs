@@ -412,7 +412,8 @@ impl Store {
             alias: (digest.algorithm() != Algorithm::Sha256).then_some(*digest),
             size: verified.size,
             place: verified.place,
-            upload: verified.upload,
+            // Whether or not the session is known to be recorded: a row that outlived it would in time take the blob's bytes along.
+            upload: Some(upload.id()),
             actor: actor.clone(),
         };
         let record = match self.index.commit_blob(new.clone()).await {

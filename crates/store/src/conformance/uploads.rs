@@ -28,6 +28,8 @@ pub(super) async fn sessions_are_found_again(index: &dyn Index) {
     assert_eq!(index.upload(upload.id).await.unwrap(), None, "progress alone makes no session");
     index.open_upload(upload.clone()).await.unwrap();
     assert_eq!(index.upload(upload.id).await.unwrap(), Some(upload.clone()));
+    index.open_upload(UploadRow { offset: 7, ..upload.clone() }).await.unwrap();
+    assert_eq!(index.upload(upload.id).await.unwrap(), Some(upload.clone()), "it is opened once");
     upload.offset = 5_000_000_000;
     upload.state = Some(SavedState { sha256: vec![1, 2, 3], sha512: Some(vec![4]) });
     upload.progressed = upload.progressed.after(Duration::from_secs(10));

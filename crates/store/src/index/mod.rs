@@ -63,7 +63,7 @@ pub struct NewBlob {
     pub size: u64,
     /// Where the bytes are, synced, or the bytes for the index to keep.
     pub place: Place,
-    /// The upload session that ends with this.
+    /// The upload session that ends with this, if the index knows it.
     pub upload: Option<UploadId>,
     /// Who pushes, for the change log.
     pub actor: Arc<str>,
@@ -292,7 +292,7 @@ pub struct UnnamedBlob {
 /// does not say otherwise.
 #[async_trait]
 pub trait Index: Send + Sync + 'static {
-    /// Notes a new upload session. Outlives this process; may be lost with the machine's power.
+    /// Notes a new upload session; nothing happens when it is known. Outlives this process; may be lost with the machine's power.
     async fn open_upload(&self, row: UploadRow) -> Result<()>;
     /// Notes the progress of a session; nothing happens when it is not known (any more). Outlives this process; may be lost with the machine's power.
     async fn save_upload(&self, row: UploadRow) -> Result<()>;

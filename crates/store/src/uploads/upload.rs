@@ -62,8 +62,6 @@ pub(crate) struct Verified {
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
     pub(crate) place: Place,
-    /// The session, if the index knows of it.
-    pub(crate) upload: Option<UploadId>,
 }
 
 impl Upload {
@@ -228,8 +226,7 @@ impl Upload {
             uploads.discard(&session, state).await?;
             return Err(error.into());
         }
-        let upload = state.recorded.then_some(session.id);
-        Ok(Verified { sha256, size: state.written, place: Place::Store(session.location.clone()), upload })
+        Ok(Verified { sha256, size: state.written, place: Place::Store(session.location.clone()) })
     }
 
     /// Whether all that came fits into the index.
@@ -249,8 +246,7 @@ impl Upload {
             uploads.discard(&session, state).await?;
             return Err(FinishError::Mismatch { actual });
         }
-        let upload = state.recorded.then_some(session.id);
-        Ok(Verified { sha256: Digest::sha256(&bytes), size: bytes.len() as u64, place: Place::Index(bytes), upload })
+        Ok(Verified { sha256: Digest::sha256(&bytes), size: bytes.len() as u64, place: Place::Index(bytes) })
     }
 
     /// The index has taken the session over. Its file, if it has one, is deleted unless it is the blob's.

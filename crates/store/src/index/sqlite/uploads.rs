@@ -13,7 +13,7 @@ pub(super) fn open(connection: &Connection, upload: &UploadRow) -> rusqlite::Res
     connection
         .prepare_cached(
             "INSERT INTO uploads (id, repository, owner, location, offset, sha256_state, sha512_state, created_at, progressed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
         )?
         .execute((
             upload.id.to_string(),
