@@ -12,6 +12,7 @@ mod blobs;
 mod collection;
 mod content;
 mod manifests;
+mod races;
 mod uploads;
 
 use std::future::Future;
@@ -61,6 +62,15 @@ pub async fn index<F: Future<Output = Arc<dyn Index>>>(index: Arc<dyn Index>, re
     collection::a_verdict_is_about_content(&*index).await;
     collection::a_layer_list_that_is_an_index_holds_its_blobs(&*index).await;
     collection::empty_repositories_are_forgotten(&*index).await;
+    races::a_blob_is_named_or_removed(&index).await;
+    races::content_is_pushed_again_or_its_bytes_go(&index).await;
+    races::content_is_mounted_or_its_bytes_go(&index).await;
+    races::many_push_the_same(&index).await;
+    races::manifests_are_held_or_collected(&index).await;
+    races::a_child_is_there_when_its_index_is_pushed(&index).await;
+    races::a_tag_never_points_at_what_was_deleted(&index).await;
+    races::two_tags_move_together(&index).await;
+    races::an_empty_repository_is_forgotten_or_used(&index).await;
     let index = manifests::all_of_it_is_there_after_a_restart(index, &reopen).await;
     index.close().await;
 }
