@@ -13,6 +13,7 @@ mod http;
 mod multipart;
 mod repo;
 mod server;
+mod trace;
 
 pub use check::{CODES, eventually};
 pub use config::Config;
@@ -24,3 +25,4 @@ pub use http::{Connection, Framing, Request, Response};
 pub use multipart::{Part, parts};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};
 pub use server::{Program, Server};
+pub use trace::{Answer, Trace};
