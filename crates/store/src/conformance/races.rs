@@ -212,10 +212,20 @@ pub(super) async fn manifests_are_held_or_collected(index: &Arc<dyn Index>) {
         if round % 4 < 2 {
             put(&*index, &repository, &top, &[]).await;
         }
-        let verdict = index.unheld_manifests(&name(&repository), false).await.unwrap();
+        // The tag comes while the collector looks, or between its look and the removal.
+        let before = match round % 8 < 4 {
+            true => Some(index.unheld_manifests(&name(&repository), false).await.unwrap()),
+            false => None,
+        };
         let collect = {
             let (index, repository) = (index.clone(), name(&repository));
-            async move { index.collect_manifests(&repository, verdict).await.unwrap() }
+            async move {
+                let verdict = match before {
+                    Some(verdict) => verdict,
+                    None => index.unheld_manifests(&repository, false).await.unwrap(),
+                };
+                index.collect_manifests(&repository, verdict).await.unwrap()
+            }
         };
         let new = manifest(&repository, &top, &["x"]);
         let pusher = index.clone();
