@@ -14,6 +14,7 @@ mod multipart;
 mod repo;
 mod scene;
 mod server;
+mod trace;
 
 pub use check::{CODES, eventually};
 pub use config::Config;
@@ -26,3 +27,4 @@ pub use multipart::{Part, parts};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};
 pub use scene::Scene;
 pub use server::{Program, Server};
+pub use trace::{Answer, Trace};

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::trace::{Trace, tracer};
 use crate::{Config, Connection, Repo, Request, Response, path_of};
 
 /// How long a start may take before a test gives up on it.
@@ -61,6 +62,7 @@ pub struct Server {
     config: Config,
     folder: TempDir,
     root: PathBuf,
+    traced: bool,
     child: Child,
     address: SocketAddr,
 }
@@ -81,22 +83,28 @@ impl Server {
     /// Starts one program or the other with this configuration.
     #[track_caller]
     pub fn launch(program: Program, config: Config) -> Self {
-        Self::launch_in(program, None, config)
+        Self::launch_in(program, None, config, false)
+    }
+
+    /// Starts wharf under the eyes of strace, for [`trace`](Self::trace).
+    #[track_caller]
+    pub fn traced(config: Config) -> Self {
+        Self::launch_in(Program::Wharf, None, config, true)
     }
 
     /// Starts wharf with its storage in this folder, which is somebody else's to remove.
     #[track_caller]
     pub fn at(root: &Path, config: Config) -> Self {
-        Self::launch_in(Program::Wharf, Some(root.to_owned()), config)
+        Self::launch_in(Program::Wharf, Some(root.to_owned()), config, false)
     }
 
     #[track_caller]
-    fn launch_in(program: Program, root: Option<PathBuf>, mut config: Config) -> Self {
+    fn launch_in(program: Program, root: Option<PathBuf>, mut config: Config, traced: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");
         let root = root.unwrap_or_else(|| folder.path().join("data"));
         config.put("storage.filesystem.rootdirectory", root.to_str().expect("a path in UTF-8"));
-        let (child, address) = spawn(program, folder.path(), &root, &config);
-        Self { program, config, folder, root, child, address }
+        let (child, address) = spawn(program, folder.path(), &root, &config, traced);
+        Self { program, config, folder, root, traced, child, address }
     }
 
     /// Where it listens.
@@ -141,6 +149,15 @@ impl Server {
         self.wait()
     }
 
+    /// Stops it, and answers what it asked of the kernel since it was started with [`traced`](Self::traced).
+    #[track_caller]
+    pub fn trace(&mut self) -> Trace {
+        assert!(self.traced, "nobody watched");
+        assert_eq!(self.terminate().code(), Some(0));
+        // A thread goes on only after strace has written down what it did: when the process has ended, all of it is there.
+        Trace::read(&self.folder.path().join("trace"), &self.root)
+    }
+
     /// Sends SIGTERM without waiting.
     pub fn ask_to_stop(&self) {
         self.signal(Signal::TERM);
@@ -183,7 +200,7 @@ impl Server {
         }
         config.put("storage.filesystem.rootdirectory", self.root().to_str().expect("a path in UTF-8"));
         self.config = config;
-        (self.child, self.address) = spawn(self.program, self.folder.path(), &self.root, &self.config);
+        (self.child, self.address) = spawn(self.program, self.folder.path(), &self.root, &self.config, self.traced);
     }
 
     /// A request with any method.
@@ -323,13 +340,20 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 #[track_caller]
-fn spawn(program: Program, folder: &Path, root: &Path, config: &Config) -> (Child, SocketAddr) {
+fn spawn(program: Program, folder: &Path, root: &Path, config: &Config, traced: bool) -> (Child, SocketAddr) {
     let file = folder.join("config.yml");
     fs::write(&file, config.to_yaml()).expect("write the configuration");
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("open the log");
     let logged_before = log.metadata().expect("the log's length").len() as usize;
     let path = program.path();
-    let mut child = Command::new(&path)
+    let mut command = match traced {
+        true => tracer(&folder.join("trace")),
+        false => Command::new(&path),
+    };
+    if traced {
+        command.arg(&path);
+    }
+    let mut child = command
         .arg("serve")
         .arg(&file)
         // Settings of whoever runs the tests must not reach the server.

@@ -1,4 +1,4 @@
-//! A 201 means durable: whatever was acknowledged is there after the server was killed.
+//! A 201 means durable: whatever was acknowledged is there after the server was killed, and was synced before, which a kill alone does not show.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use wharf_tests::{Image, OCI_MANIFEST, Response, Server, sha256, with_query};
+use wharf_tests::{Config, Image, OCI_MANIFEST, Repo, Response, Server, path_of, random, sha256, with_query};
 
 const PUSHERS: usize = 6;
 const ROUNDS: usize = 5;
@@ -31,7 +31,7 @@ fn push_until_gone(server: &Server, number: usize, record: &Mutex<Record>, stop:
         let image = Image::with_layers(&[fastrand::usize(1..300_000), 100]);
         for blob in image.blobs() {
             let Ok(session) = server.post(&repo.uploads_path("")).try_send() else { return };
-            let location = wharf_tests::path_of(session.expect(202).header("Location"));
+            let location = path_of(session.expect(202).header("Location"));
             let target = with_query(&location, &format!("digest={}", sha256(blob)));
             if acknowledged(server.put(&target).body(blob).try_send()).is_none() {
                 return;
@@ -116,7 +116,7 @@ fn deletes_survive_a_kill() {
 fn a_requested_stop_finishes_what_is_under_way() {
     let mut server = Server::start();
     let image = server.repo("app").push_random("v1");
-    let blob = wharf_tests::random(400_000);
+    let blob = random(400_000);
     let location = server.repo("app").start_upload();
     let target = with_query(&location, &format!("digest={}", sha256(&blob)));
     // The permission to send shows that the request is under way; one still in the kernel's queue has no such claim.
@@ -133,4 +133,92 @@ fn a_requested_stop_finishes_what_is_under_way() {
     let repo = server.repo("app");
     assert!(repo.blob(&sha256(&blob)).expect(200).body == blob);
     assert_eq!(repo.manifest("v1").expect(200).body, image.manifest);
+}
+
+/// Pushes a blob in one of the ways there are and answers how the last request begins.
+#[track_caller]
+fn push_in_form(server: &Server, repo: &Repo<'_>, form: &str, blob: &[u8]) -> String {
+    let digest = sha256(blob);
+    if form == "POST" {
+        let target = repo.uploads_path(&format!("digest={digest}"));
+        server.post(&target).header("Content-Type", "application/octet-stream").body(blob).send().expect(201);
+        return format!("POST {target}");
+    }
+    let (mut location, mut sent) = (repo.start_upload(), 0);
+    if form == "PATCH" {
+        for chunk in blob[..blob.len() / 2].chunks(100_000) {
+            location = path_of(repo.patch(&location, sent, chunk).expect(202).header("Location"));
+            sent += chunk.len();
+        }
+    }
+    repo.finish(&location, &digest, &blob[sent..]).expect(201);
+    format!("PUT {location}")
+}
+
+/// Before the first byte of a 201 for a blob the kernel has synced its file after the last write, every folder that its name needs after the name was made, and
+/// the index. The first of them finds no folder, the others one that was synced before.
+#[test]
+fn a_blob_is_synced_before_its_201() {
+    let mut server = Server::traced(Config::default());
+    let mut pushed = Vec::new();
+    for (form, size) in [("PUT", 5_000), ("PUT", 700_000), ("POST", 600_000), ("PATCH", 500_000), ("PUT", 5_000)] {
+        let before = server.blob_files();
+        let request = push_in_form(&server, &server.repo("app"), form, &random(size));
+        let mut files = server.blob_files();
+        files.retain(|file| !before.contains(file));
+        assert_eq!(files.len(), 1, "a blob of {size} bytes has a file");
+        pushed.push((request, files.remove(0)));
+    }
+    let trace = server.trace();
+    for (request, file) in pushed {
+        let answer = trace.answer(&request, 201);
+        trace.expect_durable(&file, answer);
+        trace.expect_durable_index(answer);
+    }
+}
+
+/// The same for what the index alone keeps: small blobs, blobs of another repository, manifests and tags.
+#[test]
+fn the_index_is_synced_before_its_201() {
+    let mut server = Server::traced(Config::default());
+    let (image, large) = (Image::random(), random(100_000));
+    let mut requests = Vec::new();
+    {
+        let repo = server.repo("app");
+        for blob in image.blobs() {
+            requests.push(push_in_form(&server, &repo, "PUT", blob));
+        }
+        for reference in [image.digest.as_str(), "v1", "v2"] {
+            repo.put(reference, OCI_MANIFEST, &image.manifest).expect(201);
+            requests.push(format!("PUT {}", repo.manifest_path(reference)));
+        }
+        let mount = server.repo("other").uploads_path(&format!("mount={}&from=app", repo.push_blob(&large)));
+        server.post(&mount).send().expect(201);
+        requests.push(format!("POST {mount}"));
+        assert_eq!(server.blob_files().len(), 1, "the others are small");
+    }
+    let trace = server.trace();
+    for request in requests {
+        trace.expect_durable_index(trace.answer(&request, 201));
+    }
+}
+
+/// A delete is as durable as what it deletes: of a tag, a manifest and a blob.
+#[test]
+fn a_delete_is_synced_before_its_202() {
+    let mut server = Server::traced(Config::default());
+    let mut requests = Vec::new();
+    {
+        let repo = server.repo("app");
+        let image = repo.push_random("v1");
+        let blob = repo.push_blob(&random(100_000));
+        for path in [repo.manifest_path("v1"), repo.manifest_path(&image.digest), repo.blob_path(&blob)] {
+            server.delete(&path).send().expect(202);
+            requests.push(format!("DELETE {path}"));
+        }
+    }
+    let trace = server.trace();
+    for request in requests {
+        trace.expect_durable_index(trace.answer(&request, 202));
+    }
 }

@@ -1,12 +1,13 @@
 //! Clients that are slow, silent, stuck or many: each is given up in time, and costs what it costs and no more.
 
 use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use wharf_tests::{
-    Config, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Program, Server, eventually, path_of, random, sha256,
+    Config, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Program, Request, Server, eventually, path_of, random, sha256,
     with_query,
 };
 
@@ -170,6 +171,63 @@ fn unfinished_uploads_expire() {
     }
     repo.upload_status(&busy).expect(204);
     assert_eq!(server.blob_files().len(), 1, "the bytes went with the sessions");
+}
+
+/// An upload that came whole but cannot be finished, because the older copy of its content cannot be looked at, is over all the same: neither its session nor its
+/// bytes stay.
+#[test]
+fn an_upload_that_cannot_be_finished_leaves_no_session() {
+    let debug = TcpListener::bind("127.0.0.1:0").and_then(|probe| probe.local_addr()).expect("a free port");
+    let config = Config::default()
+        .with_files()
+        .set("wharf.limits.uploads", 1)
+        .set("http.debug.addr", debug.to_string())
+        .set("http.debug.prometheus.enabled", true)
+        .set("http.debug.prometheus.path", "/metrics");
+    let server = Server::launch(Program::Wharf, config);
+    let open = || -> String {
+        let metrics = Request::new(debug, "GET", "/metrics").send().expect(200);
+        let text = String::from_utf8(metrics.body).expect("text");
+        let found = text.lines().find_map(|line| line.strip_prefix("wharf_uploads_open "));
+        found.expect("the number of sessions").to_owned()
+    };
+    let repo = server.repo("app");
+    let blob = random(300_000);
+    let digest = repo.push_blob(&blob);
+    let file = server.blob_files().remove(0);
+    let aside = file.with_extension("aside");
+    // A link to itself is opened by nobody, not even by root, and is not "not there".
+    std::fs::rename(&file, &aside).and_then(|()| std::os::unix::fs::symlink(&file, &file)).expect("a file that cannot be opened");
+    let files = server.blob_files();
+    for form in ["POST", "PUT", "PATCH", "PUT of nothing more"] {
+        let mut session = None;
+        let answer = if form == "POST" {
+            server.post(&repo.uploads_path(&format!("digest={digest}"))).body(&blob).send()
+        } else {
+            let mut location = repo.start_upload();
+            assert_eq!(open(), "1", "{form}");
+            let sent = match form {
+                "PUT" => 0,
+                "PATCH" => 100_000,
+                _ => blob.len(),
+            };
+            if sent > 0 {
+                location = path_of(repo.patch(&location, 0, &blob[..sent]).expect(202).header("Location"));
+            }
+            session = Some(location.clone());
+            repo.finish(&location, &digest, &blob[sent..])
+        };
+        assert_eq!(answer.status, 500, "{form}: {}", answer.describe());
+        assert_eq!(open(), "0", "{form}");
+        if let Some(location) = session {
+            repo.upload_status(&location).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+        }
+        assert_eq!(server.blob_files(), files, "{form}");
+    }
+    std::fs::rename(&aside, &file).expect("the file in its place again");
+    repo.push_blob(&blob);
+    assert_eq!((open().as_str(), server.blob_files()), ("0", vec![file]));
+    assert!(repo.blob(&digest).expect(200).body == blob);
 }
 
 /// A stop waits for the upload that is under way, takes no new connection meanwhile, and closes the idle ones at once.

@@ -10,7 +10,8 @@ async fn files_are_a_blob_store() {
     conformance::blob_store(&Files::open(folder.path(), false).unwrap()).await;
 }
 
-#[tokio::test]
+// With threads, so that those who race do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_is_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let open = || Arc::new(Sqlite::open(folder.path()).unwrap()) as Arc<dyn Index>;

@@ -81,6 +81,75 @@ pub(super) async fn deleting_is_final_and_repeatable(store: &dyn BlobStore) {
     delete(store, &[&stays]).await;
 }
 
+/// A long upload is synced more than once on its way.
+pub(super) async fn what_is_written_after_a_sync_is_synced_with_the_next(store: &dyn BlobStore) {
+    let location = store.allocate();
+    let mut staging = store.stage(&location, 0).await.unwrap().unwrap();
+    let mut expected = Vec::new();
+    for piece in [vec![1; 100_000], b"two".to_vec(), Vec::new(), vec![4; 9 << 20]] {
+        staging.write(piece.clone().into()).await.unwrap();
+        staging.sync().await.unwrap();
+        expected.extend(piece);
+    }
+    staging.sync().await.unwrap();
+    drop(staging);
+    assert!(read(store.open(&location, expected.len() as u64).await.unwrap().unwrap()).await == expected);
+    // And one that goes on with what another left synced ends as any other.
+    let mut staging = store.stage(&location, 100_003).await.unwrap().unwrap();
+    staging.write("end".into()).await.unwrap();
+    staging.sync().await.unwrap();
+    let content = read(store.open(&location, 100_006).await.unwrap().unwrap()).await;
+    assert!(content[..100_003] == expected[..100_003] && content[100_003..] == *b"end");
+    delete(store, &[&location]).await;
+}
+
+/// An upload whose bytes are not to be trusted begins anew at the same place: nothing of the first attempt is left.
+pub(super) async fn a_blob_that_begins_anew_is_the_new_one_alone(store: &dyn BlobStore) {
+    for is_synced in [true, false] {
+        let location = store.allocate();
+        let mut staging = store.stage(&location, 0).await.unwrap().unwrap();
+        staging.write("the first and longer attempt".into()).await.unwrap();
+        if is_synced {
+            staging.sync().await.unwrap();
+        }
+        drop(staging);
+        let mut staging = store.stage(&location, 0).await.unwrap().unwrap();
+        staging.write("second".into()).await.unwrap();
+        staging.sync().await.unwrap();
+        drop(staging);
+        assert!(store.open(&location, 28).await.unwrap().is_none());
+        assert_eq!(read(store.open(&location, 6).await.unwrap().unwrap()).await, "second");
+        delete(store, &[&location]).await;
+    }
+}
+
+/// Who opens while somebody deletes has all of it or nothing, and neither of them fails.
+pub(super) async fn an_object_is_whole_or_gone_while_it_is_deleted(store: &dyn BlobStore) {
+    let expected = vec![9; 100_000];
+    for _ in 0..50 {
+        let location = write(store, &[&expected]).await;
+        let open = async || store.open(&location, 100_000).await.unwrap();
+        let this = [&location];
+        let (before, (), between, after) = tokio::join!(open(), delete(store, &this), open(), open());
+        for content in [before, between, after].into_iter().flatten() {
+            assert!(read(content).await == expected);
+        }
+        assert!(open().await.is_none());
+    }
+}
+
+/// Deleting many places of which some were never written removes the others.
+pub(super) async fn places_without_an_object_do_not_keep_others_from_being_deleted(store: &dyn BlobStore) {
+    let written = [write(store, &[b"a"]).await, write(store, &[b"b"]).await];
+    let never = [store.allocate(), store.allocate(), store.allocate()];
+    delete(store, &[&never[0], &written[0], &never[1], &written[1], &never[2]]).await;
+    delete(store, &[]).await;
+    for location in written.iter().chain(&never) {
+        assert!(store.open(location, 1).await.unwrap().is_none());
+        assert!(store.stage(location, 1).await.unwrap().is_none());
+    }
+}
+
 pub(super) async fn places_are_never_the_same(store: &dyn BlobStore) {
     let places: std::collections::HashSet<_> = (0..5_000).map(|_| store.allocate()).collect();
     assert_eq!(places.len(), 5_000);

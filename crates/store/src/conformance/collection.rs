@@ -134,9 +134,10 @@ pub(super) async fn bytes_go_when_the_last_repository_lets_go(index: &dyn Index)
 /// Places of deleted rows are used again by some engines: a verdict must not come to be about other content.
 pub(super) async fn a_verdict_is_about_content(index: &dyn Index) {
     let repository = "hold/verdict";
-    push(index, repository, b"unnamed").await;
+    let unnamed = push(index, repository, b"unnamed").await;
     let blobs = index.unnamed_blobs(&name(repository), vec![], 0, 10).await.unwrap();
-    index.delete_blob(&name(repository), &Digest::sha256(b"unnamed"), &actor()).await.unwrap();
+    index.delete_blob(&name(repository), &unnamed.sha256, &actor()).await.unwrap();
+    index.buried(vec![at(&unnamed)]).await.unwrap();
     push(index, repository, b"named").await;
     put(index, repository, &image(&["named"], None), &["x"]).await;
     assert_eq!(index.collect_blobs(&name(repository), blobs).await.unwrap(), 0);

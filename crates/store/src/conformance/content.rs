@@ -68,6 +68,15 @@ pub(super) fn image(contents: &[&str], subject: Option<&str>) -> String {
     format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","layers":[{}]{subject}}}"#, layers.join(","))
 }
 
+/// JSON of an image that names these digests, whatever they are of; `subject` likewise.
+pub(super) fn image_naming(digests: &[Digest], subject: Option<&Digest>) -> String {
+    let entry = |digest: &Digest| format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":1}}"#);
+    let layers: Vec<_> = digests.iter().map(entry).collect();
+    let subject = subject.map(|digest| format!(r#","subject":{}"#, entry(digest))).unwrap_or_default();
+    let kind = "application/vnd.test.image+json";
+    format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","layers":[{}]{subject}}}"#, layers.join(","))
+}
+
 /// JSON of an index over manifests with these texts.
 pub(super) fn list(kind: &str, texts: &[&str]) -> String {
     let children: Vec<_> = texts.iter().map(|text| entry(kind, text.as_bytes())).collect();

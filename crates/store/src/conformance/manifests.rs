@@ -192,11 +192,13 @@ pub(super) async fn all_of_it_is_there_after_a_restart<F: Future<Output = Arc<dy
     let record = push(&*index, "restart", b"restart").await;
     let digest = put(&*index, "restart", &image(&["restart"], None), &["a"]).await;
     index.beat().await.unwrap();
-    let (totals, beat) = (index.totals().await.unwrap(), index.last_beat().await.unwrap());
+    index.collection_ended().await.unwrap();
+    let times = async |index: &dyn Index| (index.last_beat().await.unwrap(), index.last_collection().await.unwrap());
+    let (totals, before) = (index.totals().await.unwrap(), times(&*index).await);
     let index = reopen(index).await;
     assert_eq!(index.blob(&name("restart"), &record.sha256).await.unwrap(), Some(record));
     assert_eq!(index.manifest(&name("restart"), &tag("a")).await.unwrap().unwrap().digest, digest);
-    assert_eq!((index.totals().await.unwrap(), index.last_beat().await.unwrap()), (totals, beat));
+    assert_eq!((index.totals().await.unwrap(), times(&*index).await), (totals, before));
     index.check().await.unwrap();
     index
 }

@@ -7,7 +7,8 @@ use wharf_oci::{Digest, SavedState};
 use super::content::{actor, name};
 use crate::{Index, Location, NewBlob, Place, Timestamp, UploadId, UploadRow};
 
-fn row(repository: &str) -> UploadRow {
+/// A session that was just opened, of no bytes.
+pub(super) fn row(repository: &str) -> UploadRow {
     let id: UploadId = uuid::Uuid::new_v4().to_string().parse().unwrap();
     let now = Timestamp::now();
     UploadRow {
