@@ -15,15 +15,30 @@ die() {
     exit 1
 }
 
+# need_root COMMAND...: ends the script when neither root nor sudo is there to run it.
+need_root() {
+    [[ $(id -u) == 0 ]] || command -v sudo >/dev/null ||
+        die "this needs root, and there is no sudo: $*" "run it as root, then run this again"
+}
+
 # as_root COMMAND...: runs it as it is for root, through sudo for others.
 as_root() {
-    if ((EUID == 0)); then
+    need_root "$@"
+    if [[ $(id -u) == 0 ]]; then
         "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
     else
-        die "this needs root, and there is no sudo: $*" "run it as root, then run this again"
+        sudo "$@"
     fi
+}
+
+# quietly COMMAND...: runs it. What it says comes with a failure.
+quietly() {
+    local log code=0
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 || code=$?
+    ((code == 0)) || cat "$log" >&2
+    rm -f "$log"
+    return "$code"
 }
 
 # While this file is there, no service is started, as Debian's policy has it.
@@ -43,16 +58,15 @@ apt_install_here() (
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
 )
 
-# apt_install PACKAGE...: installs them, and removes nothing for it. What apt says comes with a failure.
+# apt_update: fetches the lists of packages.
+apt_update() {
+    quietly as_root apt-get update -q || die "apt-get could not update its lists of packages" "what apt says is above"
+}
+
+# apt_install PACKAGE...: installs them from the lists that are there, and removes nothing for it.
 apt_install() {
-    local log
-    log=$(mktemp)
-    if ! { as_root apt-get update -q && apt_install_here "$@"; } >"$log" 2>&1; then
-        cat "$log" >&2
-        rm -f "$log"
+    quietly apt_install_here "$@" ||
         die "apt-get could not install $*" "what apt says is above; nothing that was installed has been removed"
-    fi
-    rm -f "$log"
 }
 
 # need COMMAND=PACKAGE...: installs the packages whose command is missing.
@@ -64,6 +78,8 @@ need() {
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null || die "missing: ${missing[*]}" "install them with the package manager of this system"
     step install "${missing[*]}"
+    need_root apt-get install "${missing[@]}"
+    apt_update
     apt_install "${missing[@]}"
 }
 

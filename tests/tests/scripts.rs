@@ -87,6 +87,19 @@ fn the_policy_goes_when_an_installation_is_interrupted_and_an_administrators_sta
     assert!(policy.exists());
 }
 
+#[test]
+fn who_is_neither_root_nor_has_sudo_is_told_what_to_install() {
+    let stage = Stage::new();
+    stage.program("id", "echo 1000");
+    stage.program("apt-get", "");
+    fs::remove_file(stage.path("sudo")).expect("the stand-in");
+    let output = stage.shell(&format!("PATH={}; need surely-no-command=some-package", stage.0.path().display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("no sudo: apt-get install some-package") && said.contains("hint: run it as root"), "{said}");
+    assert!(!stage.log().contains("apt-get"), "{}", stage.log());
+}
+
 /// Runs `scripts/install-test-tools` where everything is there but these packages, of which those named are not offered.
 fn install(stage: &Stage, missing: &str, unknown: &str) -> Output {
     let entries = |file: &str| {
