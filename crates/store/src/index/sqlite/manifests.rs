@@ -61,15 +61,26 @@ pub(super) fn put(connection: &Connection, new: &NewManifest) -> rusqlite::Resul
     if let Some(current) = failed_condition(connection, known, new)? {
         return Ok(PutOutcome::ConditionFailed(current));
     }
-    if let Some(stored) = other_media_type(connection, known, new)? {
-        return Ok(PutOutcome::OtherMediaType(stored));
+    let stored = stored(connection, known, &new.sha256)?;
+    if let Some((_, media_type)) = &stored
+        && *media_type != new.manifest.media_type
+    {
+        // A client's mistake, then or now, and answers under other tags must not change.
+        return Ok(PutOutcome::OtherMediaType(media_type.clone()));
     }
     let missing = missing(connection, known, new)?;
     if !missing.is_empty() {
         return Ok(PutOutcome::Missing(missing));
     }
     let repository = ensure_repository(connection, &new.repository, now)?;
-    let id = store(connection, repository, new, now)?;
+    let id = match stored {
+        // Taken as pushed again now.
+        Some((id, _)) => {
+            connection.prepare_cached("UPDATE manifests SET pushed_at = ?2 WHERE id = ?1")?.execute((id, now.0))?;
+            id
+        }
+        None => store(connection, repository, new, now)?,
+    };
     for tag in &new.tags {
         point(connection, repository, tag, id, now)?;
         let entry =
@@ -123,20 +134,16 @@ fn missing(connection: &Connection, repository: i64, new: &NewManifest) -> rusql
     Ok(missing)
 }
 
-/// The media type under which the same bytes are stored, if it is another one. That is a client's mistake, then or now, and answers under other tags must not change.
-fn other_media_type(connection: &Connection, repository: i64, new: &NewManifest) -> rusqlite::Result<Option<String>> {
+/// The row and the media type of the manifest with this digest, if it is stored.
+fn stored(connection: &Connection, repository: i64, sha256: &Digest) -> rusqlite::Result<Option<(i64, String)>> {
     connection
-        .prepare_cached("SELECT media_type FROM manifests WHERE repository_id = ?1 AND sha256 = ?2 AND media_type <> ?3")?
-        .query_row((repository, new.sha256.hash(), &new.manifest.media_type), |row| row.get(0))
+        .prepare_cached("SELECT id, media_type FROM manifests WHERE repository_id = ?1 AND sha256 = ?2")?
+        .query_row((repository, sha256.hash()), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
-/// Stores the manifest itself and what it names. One that is there already is taken as pushed again now.
+/// Stores the manifest itself and what it names.
 fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Timestamp) -> rusqlite::Result<i64> {
-    if let Some(id) = id_by_digest(connection, repository, &new.sha256)? {
-        connection.prepare_cached("UPDATE manifests SET pushed_at = ?2 WHERE id = ?1")?.execute((id, now.0))?;
-        return Ok(id);
-    }
     let manifest = &new.manifest;
     let id = connection
         .prepare_cached(

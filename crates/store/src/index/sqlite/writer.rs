@@ -183,7 +183,6 @@ impl Loop {
             }
         }
         let mut outcome = self.transact(&mut jobs);
-        self.broken |= matches!(&outcome, Err(error) if !matches!(error, StoreError::Full));
         let is_full = matches!(outcome, Err(StoreError::Full)) || jobs.iter().any(|job| job.is_full());
         if is_full {
             // Deletes must work on a full disk: give them the ballast, without those that want more room. What was committed stands and is answered.
@@ -203,7 +202,6 @@ impl Loop {
         match outcome {
             Ok(()) => jobs.into_iter().for_each(|job| job.answer(None)),
             Err(error) => {
-                self.broken |= !matches!(error, StoreError::Full);
                 let text = error.to_string();
                 tracing::error!(error = &error as &dyn std::error::Error, "an index transaction failed");
                 let again = |error: &StoreError| match error {
@@ -227,7 +225,9 @@ impl Loop {
         if result.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        result.map_err(failed("committing to the index"))
+        let result = result.map_err(failed("committing to the index"));
+        self.broken |= matches!(&result, Err(error) if !matches!(error, StoreError::Full));
+        result
     }
 
     /// After an error of the disk parts of the log may never have reached it, and nothing that follows them would be found again. So all of the log is copied
