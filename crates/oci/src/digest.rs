@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 use sha2::digest::Digest as _;
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Sha256, Sha512};
@@ -185,6 +187,32 @@ impl fmt::Debug for Digest {
     }
 }
 
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a digest")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// Hashes content as it streams by, with SHA-256 always and SHA-512 on request: content is stored under its SHA-256,
 /// and any other digest is another name for it.
 #[derive(Clone)]
@@ -268,6 +296,12 @@ mod tests {
         let long = Digest::of(Algorithm::Sha512, b"x");
         assert_eq!(long.to_string().parse(), Ok(long));
         assert_eq!(Digest::from_hash_of_any_length(long.hash()), Some(long));
+        for digest in [long, Digest::sha256(b"")] {
+            let json = serde_json::to_string(&digest).unwrap();
+            assert_eq!(json, format!("\"{digest}\""));
+            assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        }
+        assert!(serde_json::from_str::<Digest>("\"sha256:00\"").is_err());
     }
 
     #[test]

@@ -1,15 +1,22 @@
-//! Names, digests, descriptors and manifests of the Open Container Initiative's specifications, as types that are right by construction.
+//! Names, digests, descriptors, manifests and layouts of the Open Container Initiative's specifications, as types that are right by
+//! construction.
 //!
-//! This crate is pure: it neither opens files nor sockets, and every parser in it is total and bounded. What it hands out
-//! may be used without a second check: a [`RepositoryName`] matches the distribution specification's grammar, a [`Digest`] names an
+//! Every parser here is total and bounded. Apart from layouts and archives, which are read where they lie, nothing here touches a
+//! file, and nothing at all a socket, a database or an asynchronous runtime. What this crate hands out may be used without a second check: a [`RepositoryName`] matches the distribution specification's grammar, a [`Digest`] names an
 //! algorithm this registry computes and has that algorithm's length, a [`Tag`] fits into a URL and a file name.
 #![forbid(unsafe_code)]
 
+mod descriptor;
 mod digest;
+mod document;
 mod manifest;
 pub mod media_type;
 mod name;
+mod platform;
 
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, DigestText, Hasher, SavedState};
-pub use manifest::{Descriptor, Manifest, ManifestError, Need, Referenced};
+pub use document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest, MAX_MANIFEST};
+pub use manifest::{Manifest, ManifestError, Need, Referenced};
 pub use name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
+pub use platform::{Platform, PlatformError};

@@ -4,33 +4,12 @@ mod names;
 mod outline;
 mod text;
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Digest, media_type};
 use names::{Entry, Names};
 use outline::Outline;
 use text::{text, texts};
-
-/// A descriptor (image-spec, "OCI Content Descriptors"), as far as a registry reads or writes one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    /// Media type of the content.
-    pub media_type: String,
-    /// Digest of the content, `sha256:…`.
-    pub digest: String,
-    /// Length of the content in bytes.
-    pub size: u64,
-    /// What kind of artifact the content is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// Annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<BTreeMap<String, String>>,
-}
 
 /// How much the repository must hold of what a manifest names; the greatest need is the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

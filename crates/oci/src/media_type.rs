@@ -12,6 +12,15 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const DOCKER_SCHEMA_1: [&str; 2] =
     ["application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws"];
 
+/// An OCI image configuration (image-spec, "OCI Image Configuration").
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Docker's image configuration, of the same form.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// A layer as a plain tar archive (image-spec, "Image Layer Filesystem Changeset").
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// A layer as a tar archive compressed with gzip.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
 /// Bytes of a media type at most, as everywhere here: RFC 6838 (section 4.2) allows 127 on either side of the slash.
 pub const MAX_LENGTH: usize = 255;
 
@@ -26,6 +35,11 @@ pub fn is_valid(text: &str) -> bool {
 /// Whether content of this type can only be a manifest.
 pub fn is_manifest(media_type: &str) -> bool {
     [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST].contains(&media_type)
+}
+
+/// Whether content of this type is a manifest that lists other manifests.
+pub fn is_index(media_type: &str) -> bool {
+    [OCI_INDEX, DOCKER_LIST].contains(&media_type)
 }
 
 /// Whether content of this type may lie elsewhere than in the registry, so that a manifest may name it without pushing it
