@@ -13,6 +13,7 @@ mod manifest;
 pub mod media_type;
 mod name;
 mod platform;
+mod reference;
 
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, DigestText, Hasher, SavedState};
@@ -20,3 +21,4 @@ pub use document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManife
 pub use manifest::{Manifest, ManifestError, Need, Referenced};
 pub use name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
 pub use platform::{Platform, PlatformError};
+pub use reference::{ImageReference, ImageReferenceError, ReferenceFault};

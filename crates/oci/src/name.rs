@@ -82,6 +82,11 @@ pub struct Tag(Box<str>);
 pub struct TagError;
 
 impl Tag {
+    /// The tag that is meant where none is written.
+    pub fn latest() -> Self {
+        Self("latest".into())
+    }
+
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
