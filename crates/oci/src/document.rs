@@ -54,9 +54,15 @@ pub enum DocumentError {
 impl From<serde_json::Error> for DocumentError {
     fn from(error: serde_json::Error) -> Self {
         // Some of serde's messages repeat what was sent.
-        let message = error.to_string();
-        let short: String = message.chars().take(200).collect();
-        Self::Json(if short.len() < message.len() { format!("{short}…") } else { short })
+        Self::Json(short(&error.to_string()))
+    }
+}
+
+/// A text for a message, cut where it would be a nuisance.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -156,7 +162,7 @@ impl Outline<'_> {
             ("", false, true) => Ok(media_type::OCI_MANIFEST.to_owned()),
             ("", _, _) => Err(DocumentError::NoMediaType),
             _ if media_type::is_manifest(field) => Ok(field.to_owned()),
-            _ => Err(DocumentError::MediaType(field.chars().take(media_type::MAX_LENGTH).collect())),
+            _ => Err(DocumentError::MediaType(short(field))),
         }
     }
 }

@@ -9,6 +9,7 @@
 mod descriptor;
 mod digest;
 mod document;
+mod layout;
 mod manifest;
 pub mod media_type;
 mod name;
@@ -18,6 +19,7 @@ mod reference;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, DigestText, Hasher, SavedState};
 pub use document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest, MAX_MANIFEST};
+pub use layout::{Layout, LayoutError, LayoutKind, NamedImage, Place};
 pub use manifest::{Manifest, ManifestError, Need, Referenced};
 pub use name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
 pub use platform::{Platform, PlatformError};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::document::short;
 use crate::{Digest, DigestError, NameError, Reference, RepositoryName, Tag};
 
 /// The registry that names without a host mean.
@@ -123,7 +124,7 @@ impl FromStr for ImageReference {
 
     /// Reads a reference. A `docker://` before it says nothing.
     fn from_str(text: &str) -> Result<Self, ImageReferenceError> {
-        read(text).map_err(|fault| ImageReferenceError { text: text.chars().take(LONGEST_HOST).collect(), fault })
+        read(text).map_err(|fault| ImageReferenceError { text: short(text), fault })
     }
 }
 
@@ -147,7 +148,7 @@ fn read(text: &str) -> Result<ImageReference, ReferenceFault> {
         return Err(ReferenceFault::Empty);
     }
     if let Some((scheme, _)) = text.split_once("://") {
-        return Err(ReferenceFault::Scheme(scheme.to_owned()));
+        return Err(ReferenceFault::Scheme(short(scheme)));
     }
     let (text, digest) = match text.split_once('@') {
         Some((text, digest)) => (text, Some(digest.parse::<Digest>()?)),
@@ -168,7 +169,7 @@ fn read(text: &str) -> Result<ImageReference, ReferenceFault> {
 
 /// A host, in lower case, with its port.
 fn host(text: &str) -> Result<String, ReferenceFault> {
-    let wrong = || ReferenceFault::Host(text.to_owned());
+    let wrong = || ReferenceFault::Host(short(text));
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
