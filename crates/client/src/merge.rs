@@ -1,0 +1,175 @@
+//! What a tag leads to once an image of one more platform is pushed to it.
+//!
+//! Several architectures share a tag through an index. Pushing one of them replaces that platform's entry, with the attestations of
+//! what it replaces, and leaves the others alone. A single architecture is a plain manifest.
+
+use bytes::Bytes;
+use wharf_oci::{Descriptor, Digest, ImageIndex, media_type};
+
+use crate::tree::Manifest;
+
+/// Annotations by which BuildKit ties an attestation to the image it is about.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
+/// An image of one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The image, with its platform.
+    pub descriptor: Descriptor,
+    /// What an index says about it in entries of their own.
+    pub attestations: Vec<Descriptor>,
+}
+
+/// What is to stand under a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// What the tag leads to when nothing else is to be kept.
+    pub whole: Manifest,
+    /// The platforms; none for an artifact, and for an image that names no platform.
+    pub entries: Vec<Entry>,
+}
+
+impl Offer {
+    /// Several images under one tag: an index of them, in this order. The platforms differ.
+    pub fn join(offers: Vec<Offer>) -> Option<Offer> {
+        let mut offers = offers;
+        if offers.len() < 2 {
+            return offers.pop();
+        }
+        let entries: Vec<_> = offers.into_iter().flat_map(|offer| offer.entries).collect();
+        let whole = manifest_of(&index_of(entries.iter()));
+        Some(Offer { whole, entries })
+    }
+}
+
+/// What a tag leads to now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// There is no such tag.
+    Nothing,
+    /// An image, with its platform.
+    Image(Descriptor),
+    /// Images of several platforms.
+    Index(Digest, ImageIndex),
+    /// An artifact, or an image that names no platform.
+    Other(Digest),
+}
+
+impl Existing {
+    fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Nothing => None,
+            Self::Image(descriptor) => Some(&descriptor.digest),
+            Self::Index(digest, _) | Self::Other(digest) => Some(digest),
+        }
+    }
+}
+
+/// What is to be done about a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It leads to the right thing already.
+    Keep,
+    /// It is set to this.
+    Set {
+        /// The manifest.
+        manifest: Box<Manifest>,
+        /// What was there is of no platform, and is gone from the tag.
+        replaces: bool,
+    },
+}
+
+/// Decides what a tag is to lead to.
+pub fn decide(existing: &Existing, offer: &Offer) -> Decision {
+    let whole = |replaces| Decision::Set { manifest: Box::new(offer.whole.clone()), replaces };
+    if existing.digest() == Some(&offer.whole.descriptor.digest) {
+        return Decision::Keep;
+    }
+    let (before, index) = match existing {
+        Existing::Nothing => return whole(false),
+        Existing::Other(_) => return whole(true),
+        _ if offer.entries.is_empty() => return whole(true),
+        Existing::Image(descriptor) => (vec![descriptor.clone()], None),
+        Existing::Index(_, index) => (index.manifests.clone(), Some(index)),
+    };
+    let after = merged(&before, &offer.entries);
+    if after.len() == offer.entries.iter().map(|entry| 1 + entry.attestations.len()).sum::<usize>() {
+        // Nothing of the others is left.
+        return whole(false);
+    }
+    match index {
+        Some(_) if after == before => Decision::Keep,
+        Some(index) => Decision::Set {
+            manifest: Box::new(manifest_of(&ImageIndex { media_type: type_for(&after), manifests: after, ..index.clone() })),
+            replaces: false,
+        },
+        None => Decision::Set { manifest: Box::new(manifest_of(&new_index(after))), replaces: false },
+    }
+}
+
+/// The entries of an index with those of `entries` put in: each in the place of its platform's old one, or at the end.
+fn merged(before: &[Descriptor], entries: &[Entry]) -> Vec<Descriptor> {
+    let replaces = |old: &Descriptor, entry: &Entry| {
+        let same = match (&old.platform, &entry.descriptor.platform) {
+            (Some(old), Some(new)) => old.same_as(new),
+            _ => false,
+        };
+        !is_attestation(old) && (same || old.digest == entry.descriptor.digest)
+    };
+    let gone: Vec<_> =
+        before.iter().filter(|old| entries.iter().any(|entry| replaces(old, entry))).map(|old| old.digest.to_string()).collect();
+    let mut placed = vec![false; entries.len()];
+    let mut after = Vec::new();
+    for old in before {
+        if attested(old).is_some_and(|digest| gone.iter().any(|gone| gone == digest)) {
+            continue;
+        }
+        match entries.iter().position(|entry| replaces(old, entry)) {
+            None => after.push(old.clone()),
+            Some(place) if placed[place] => {}
+            Some(place) => {
+                placed[place] = true;
+                after.push(entries[place].descriptor.clone());
+            }
+        }
+    }
+    after.extend(entries.iter().zip(&placed).filter(|(_, placed)| !**placed).map(|(entry, _)| entry.descriptor.clone()));
+    after.extend(entries.iter().flat_map(|entry| entry.attestations.iter().cloned()));
+    after
+}
+
+fn index_of<'a>(entries: impl Iterator<Item = &'a Entry> + Clone) -> ImageIndex {
+    let images = entries.clone().map(|entry| entry.descriptor.clone());
+    new_index(images.chain(entries.flat_map(|entry| entry.attestations.iter().cloned())).collect())
+}
+
+fn new_index(manifests: Vec<Descriptor>) -> ImageIndex {
+    ImageIndex { media_type: type_for(&manifests), ..ImageIndex::new(manifests) }
+}
+
+/// Docker's list may hold only Docker's images; an OCI index holds both.
+fn type_for(manifests: &[Descriptor]) -> String {
+    let docker = manifests.iter().all(|manifest| manifest.media_type == media_type::DOCKER_MANIFEST);
+    if docker { media_type::DOCKER_LIST } else { media_type::OCI_INDEX }.to_owned()
+}
+
+/// An index as it is pushed.
+pub(crate) fn manifest_of(index: &ImageIndex) -> Manifest {
+    let bytes = Bytes::from(index.to_bytes());
+    Manifest { descriptor: Descriptor::new(&index.media_type, Digest::sha256(&bytes), bytes.len() as u64), bytes }
+}
+
+/// Whether an entry of an index is about another entry.
+pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
+    annotation(descriptor, REFERENCE_TYPE).is_some()
+}
+
+/// The digest of the entry that an attestation is about.
+pub(crate) fn attested(descriptor: &Descriptor) -> Option<&str> {
+    annotation(descriptor, REFERENCE_TYPE).and(annotation(descriptor, REFERENCE_DIGEST))
+}
+
+fn annotation<'a>(descriptor: &'a Descriptor, name: &str) -> Option<&'a str> {
+    descriptor.annotation(name)
+}

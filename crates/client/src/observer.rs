@@ -1,0 +1,40 @@
+//! Telling what goes on, for progress bars and plain lines.
+
+use std::time::Duration;
+
+use wharf_oci::Digest;
+
+use crate::ClientError;
+
+/// How a blob came to be in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It was there.
+    Present,
+    /// It was in another repository of the registry, and is now in this one, too.
+    Mounted,
+    /// It was sent.
+    Sent,
+}
+
+/// Is told what goes on, from any thread. Everything has a default that does nothing.
+pub trait Observer: Send + Sync {
+    /// A blob of so many bytes is about to be sent.
+    fn begins(&self, _digest: &Digest, _size: u64) {}
+    /// So many bytes of it were handed to the network. May go back, after a broken connection.
+    fn at(&self, _digest: &Digest, _offset: u64) {}
+    /// All of it was sent, and the registry is making it durable.
+    fn commits(&self, _digest: &Digest) {}
+    /// It is there.
+    fn done(&self, _digest: &Digest, _size: u64, _how: How) {}
+    /// It did not succeed.
+    fn failed(&self, _digest: &Digest) {}
+    /// Something is tried again after a pause.
+    fn retries(&self, _what: &str, _why: &ClientError, _pause: Duration) {}
+}
+
+/// Listens to nothing.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Observer for Silent {}

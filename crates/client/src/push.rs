@@ -1,0 +1,208 @@
+//! Bringing a tree into a repository, and setting tags to it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use wharf_oci::{Descriptor, Digest, Document, ImageConfig, Reference, RepositoryName, Tag};
+
+use crate::merge::{Decision, Existing, Offer, decide};
+use crate::observer::How;
+use crate::registry::{Features, Fetched, Precondition, Put};
+use crate::source::Source;
+use crate::tree::{Manifest, Tree};
+use crate::{ClientError, Registry};
+
+/// Blobs that are sent at once. More do not make one disk or one line faster.
+const AT_ONCE: usize = 4;
+/// Tags that are set at once.
+const TAGS_AT_ONCE: usize = 4;
+/// Attempts at a tag that others set at the same moment.
+const CONTENTION: u32 = 64;
+/// How long after setting a tag it is read again where the registry knows no preconditions: another pusher that had read before
+/// has written by then.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What became of a tree's content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Blobs and bytes that went over the network.
+    pub sent: (usize, u64),
+    /// Blobs and bytes that were there.
+    pub present: (usize, u64),
+    /// Blobs and bytes that were in another repository of the registry.
+    pub mounted: (usize, u64),
+}
+
+impl Sent {
+    /// Adds another's.
+    pub fn add(&mut self, other: Self) {
+        let add = |a: &mut (usize, u64), b: (usize, u64)| *a = (a.0 + b.0, a.1 + b.1);
+        add(&mut self.sent, other.sent);
+        add(&mut self.present, other.present);
+        add(&mut self.mounted, other.mounted);
+    }
+
+    fn count(&mut self, how: How, size: u64) {
+        let counted = match how {
+            How::Sent => &mut self.sent,
+            How::Present => &mut self.present,
+            How::Mounted => &mut self.mounted,
+        };
+        *counted = (counted.0 + 1, counted.1 + size);
+    }
+}
+
+/// What became of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest it leads to now.
+    pub digest: Digest,
+    /// What that is.
+    pub media_type: String,
+    /// It led there before.
+    pub unchanged: bool,
+    /// What it led to before is of no platform, and gone from the tag.
+    pub replaced: bool,
+}
+
+/// A registry that several images are brought to.
+pub struct Pusher<'a> {
+    registry: &'a Registry,
+    features: Features,
+    /// In which repository a blob was last seen in this run: it can be mounted from there.
+    seen: Mutex<BTreeMap<Digest, RepositoryName>>,
+}
+
+impl<'a> Pusher<'a> {
+    /// Pushes to a registry that can do this much beyond the specification, as [`Registry::ping`] tells.
+    pub fn new(registry: &'a Registry, features: Features) -> Self {
+        Self { registry, features, seen: Mutex::default() }
+    }
+
+    /// Brings everything that is below the root of a tree into a repository. Nothing is tagged, and the root itself is not sent:
+    /// [`tag`](Self::tag) does both.
+    pub async fn send(&self, source: &dyn Source, tree: &Tree, repository: &RepositoryName) -> Result<Sent, ClientError> {
+        // What cannot succeed is not begun.
+        for blob in &tree.blobs {
+            source.check(blob)?;
+        }
+        let mut sent = Sent::default();
+        let mut blobs =
+            futures_util::stream::iter(&tree.blobs).map(|blob| self.blob(source, blob, repository)).buffer_unordered(AT_ONCE);
+        while let Some((how, size)) = blobs.try_next().await? {
+            sent.count(how, size);
+        }
+        for manifest in &tree.manifests {
+            self.put(repository, manifest).await?;
+        }
+        Ok(sent)
+    }
+
+    async fn blob(&self, source: &dyn Source, blob: &Descriptor, repository: &RepositoryName) -> Result<(How, u64), ClientError> {
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&blob.digest).cloned();
+        let sibling = known.as_ref().or(source.repository()).filter(|sibling| *sibling != repository);
+        let how = self.registry.push_blob(repository, blob, source, sibling).await?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, repository.clone());
+        Ok((how, blob.size))
+    }
+
+    /// Pushes a manifest by digest, unless it is there. One that is there holds everything it names.
+    async fn put(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<(), ClientError> {
+        let reference = Reference::Digest(manifest.descriptor.digest);
+        if self.registry.resolve(repository, &reference).await?.is_some() {
+            return Ok(());
+        }
+        let (media_type, bytes) = (&manifest.descriptor.media_type, manifest.bytes.clone());
+        self.registry.put_manifest(repository, &reference, media_type, bytes, Precondition::None).await.map(|_| ())
+    }
+
+    /// Sets tags to what is offered, merged with the platforms that others have there. The content must have been
+    /// [sent](Self::send). Tags are independent: each has its own result, in the order of `tags`.
+    pub async fn tag(
+        &self,
+        repository: &RepositoryName,
+        offer: &Offer,
+        roots: &[&Manifest],
+        tags: &[Tag],
+    ) -> Vec<Result<Tagged, ClientError>> {
+        let set = |tag: &Tag| {
+            let tag = tag.clone();
+            async move { self.set(repository, offer, roots, tag).await }
+        };
+        futures_util::stream::iter(tags).map(set).buffered(TAGS_AT_ONCE).collect().await
+    }
+
+    async fn set(
+        &self,
+        repository: &RepositoryName,
+        offer: &Offer,
+        roots: &[&Manifest],
+        tag: Tag,
+    ) -> Result<Tagged, ClientError> {
+        let reference = Reference::Tag(tag.clone());
+        let mut written = None;
+        for attempt in 0..CONTENTION {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
+            }
+            let fetched = self.registry.manifest(repository, &reference).await?;
+            let existing = self.existing(repository, fetched.as_ref()).await?;
+            let (manifest, replaces) = match (decide(&existing, offer), &fetched) {
+                (Decision::Set { manifest, replaces }, _) => (manifest, replaces),
+                (Decision::Keep, fetched) => {
+                    let whole = &offer.whole.descriptor;
+                    let (digest, media_type) =
+                        fetched.as_ref().map_or((whole.digest, &whole.media_type), |found| (found.digest, &found.media_type));
+                    let (unchanged, replaced) = written.map_or((true, false), |replaced| (false, replaced));
+                    return Ok(Tagged { tag, digest, media_type: media_type.clone(), unchanged, replaced });
+                }
+            };
+            // An index needs what it names, which is elsewhere only pushed as what a tag leads to.
+            for root in roots.iter().filter(|root| root.descriptor.digest != manifest.descriptor.digest) {
+                self.put(repository, root).await?;
+            }
+            let precondition = match &fetched {
+                _ if !self.features.conditional_push => Precondition::None,
+                Some(found) => Precondition::Is(found.digest),
+                None => Precondition::Absent,
+            };
+            let descriptor = &manifest.descriptor;
+            let (media_type, bytes) = (descriptor.media_type.clone(), manifest.bytes.clone());
+            let put = self.registry.put_manifest(repository, &reference, &media_type, bytes, precondition).await?;
+            if put == Put::Refused {
+                continue;
+            }
+            if self.features.conditional_push {
+                return Ok(Tagged { tag, digest: descriptor.digest, media_type, unchanged: false, replaced: replaces });
+            }
+            // The next turn looks whether it still is so; whoever wrote over it in between is merged with.
+            written = Some(written.unwrap_or(false) || replaces);
+            tokio::time::sleep(SETTLE.mul_f64(0.5 + fastrand::f64())).await;
+        }
+        Err(ClientError::Contended { tag: tag.to_string(), attempts: CONTENTION })
+    }
+
+    /// What a manifest under a tag means for merging.
+    async fn existing(&self, repository: &RepositoryName, fetched: Option<&Fetched>) -> Result<Existing, ClientError> {
+        let Some(fetched) = fetched else { return Ok(Existing::Nothing) };
+        let mut descriptor = Descriptor::new(&fetched.media_type, fetched.digest, fetched.bytes.len() as u64);
+        match Document::parse(&fetched.bytes, &fetched.media_type) {
+            Ok(Document::Index(index)) if index.manifests.iter().any(|child| child.platform.is_some()) => {
+                Ok(Existing::Index(fetched.digest, index))
+            }
+            Ok(Document::Image(image)) if image.is_image() => {
+                let config = self.registry.small_blob(repository, &image.config).await?;
+                // A configuration that is gone or does not read leaves an image that says nothing of its platform.
+                let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());
+                descriptor.platform = config.and_then(|config| config.platform).filter(|platform| !platform.is_unknown());
+                let is_known = descriptor.platform.is_some();
+                Ok(if is_known { Existing::Image(descriptor) } else { Existing::Other(fetched.digest) })
+            }
+            _ => Ok(Existing::Other(fetched.digest)),
+        }
+    }
+}

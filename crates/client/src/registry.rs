@@ -1,0 +1,372 @@
+//! One registry, and everything that can be asked of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::{Method, StatusCode};
+use reqwest::{Response, Url};
+use serde::Deserialize;
+use wharf_oci::{Descriptor, Digest, MAX_MANIFEST, Reference, RepositoryName};
+
+use crate::ClientError;
+use crate::auth::Scope;
+use crate::body::{self, Chunks};
+use crate::observer::Observer;
+use crate::retry::Attempts;
+use crate::transport::{Access, Ask, Transport};
+
+/// Everything that a tag may lead to.
+const MANIFESTS: &str = concat!(
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, ",
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, ",
+    "application/vnd.oci.artifact.manifest.v1+json, */*;q=0.1"
+);
+/// Bytes of one page of a listing at most.
+const MAX_PAGE: usize = 16 << 20;
+/// Pages of one listing at most: with a server's usual hundred a page that is a million.
+const MAX_PAGES: usize = 10_000;
+
+/// A manifest as a registry gave it; its bytes were compared with its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// What it is.
+    pub media_type: String,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// As they came.
+    pub bytes: Bytes,
+}
+
+/// What must hold for a tag to be set (RFC 9110, section 13.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// The tag leads to this manifest.
+    Is(Digest),
+    /// There is no such tag.
+    Absent,
+}
+
+/// What became of a push of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there.
+    Done,
+    /// The precondition does not hold (any more).
+    Refused,
+}
+
+/// What became of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// It was not there.
+    Unknown,
+    /// The registry deletes nothing, or nothing of this kind.
+    Unsupported,
+}
+
+/// What a registry can do beyond the specification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// It takes `If-Match` and `If-None-Match` on a push of a manifest.
+    pub conditional_push: bool,
+}
+
+/// A registry.
+pub struct Registry {
+    pub(crate) transport: Transport,
+}
+
+impl Registry {
+    /// A registry that is asked as `access` says. Nothing is sent yet.
+    pub fn new(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
+        Ok(Self { transport: Transport::new(access, observer)? })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &crate::Address {
+        &self.transport.address
+    }
+
+    /// Why the registry's certificate would not have been believed, when it was taken all the same.
+    pub fn unverified(&self) -> Option<String> {
+        self.transport.unverified()
+    }
+
+    /// Asks whether it is there at all, once and without retries, and learns what it can do (distribution-spec, "Determining
+    /// Support"). An answer that asks for credentials is an answer.
+    pub async fn ping(&self) -> Result<Features, ClientError> {
+        let ask = Ask::new(Method::GET, self.transport.url(""), &NO_SCOPE);
+        let response = self.transport.once(&ask).await;
+        let response = match response {
+            Err(ClientError::Unauthorized { .. }) => return Ok(Features::default()),
+            other => other?,
+        };
+        match response.status() {
+            StatusCode::OK => {
+                let named = response.headers().get("wharf-features").and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let conditional_push = named.split(',').any(|name| name.trim() == "manifest-if-match");
+                Ok(Features { conditional_push })
+            }
+            StatusCode::NOT_FOUND => {
+                Err(ClientError::Protocol { origin: self.transport.origin(), what: "it does not know /v2/".to_owned() })
+            }
+            _ => Err(self.unexpected(&Method::GET, response).await),
+        }
+    }
+
+    /// The manifest that a tag or digest leads to; `None` when there is none.
+    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Fetched>, ClientError> {
+        let scope = Scope::pull(repository);
+        let url = self.manifest_url(repository, reference);
+        let response = self.transport.send(Ask::new(Method::GET, url, &scope).with(ACCEPT, MANIFESTS)).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.unexpected(&Method::GET, response).await),
+        }
+        let origin = self.transport.origin();
+        let declared = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = declared.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = body::read(&origin, response, MAX_MANIFEST).await?;
+        let digest = match reference {
+            Reference::Digest(digest) if Digest::of(digest.algorithm(), &bytes) != *digest => {
+                return Err(ClientError::Content { origin, digest: *digest });
+            }
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(_) => Digest::sha256(&bytes),
+        };
+        Ok(Some(Fetched { media_type, digest, bytes }))
+    }
+
+    /// The digest that a tag leads to, as far as the registry says it.
+    pub async fn resolve(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Digest>, ClientError> {
+        let scope = Scope::pull(repository);
+        let url = self.manifest_url(repository, reference);
+        let response = self.transport.send(Ask::new(Method::HEAD, url, &scope).with(ACCEPT, MANIFESTS)).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.unexpected(&Method::HEAD, response).await),
+        }
+        let named =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.trim_matches('"').parse().ok());
+        match named("docker-content-digest").or_else(|| named(ETAG.as_str())) {
+            Some(digest) => Ok(Some(digest)),
+            None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
+    /// Pushes a manifest under a tag or its digest.
+    pub async fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        media_type: &str,
+        bytes: Bytes,
+        precondition: Precondition,
+    ) -> Result<Put, ClientError> {
+        let scope = Scope::push(repository);
+        let mut ask = Ask::new(Method::PUT, self.manifest_url(repository, reference), &scope).content(media_type, bytes);
+        match precondition {
+            Precondition::None => {}
+            Precondition::Is(digest) => ask = ask.with(IF_MATCH, &format!("\"{digest}\"")),
+            Precondition::Absent => ask = ask.with(IF_NONE_MATCH, "*"),
+        }
+        let response = self.transport.send(ask).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(Put::Done),
+            StatusCode::PRECONDITION_FAILED => Ok(Put::Refused),
+            _ => Err(self.unexpected(&Method::PUT, response).await),
+        }
+    }
+
+    /// Deletes a tag, or a manifest with its tags.
+    pub async fn delete_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Deleted, ClientError> {
+        let scope = Scope::delete(repository);
+        let ask = Ask::new(Method::DELETE, self.manifest_url(repository, reference), &scope);
+        let response = self.transport.send(ask).await?;
+        match response.status() {
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(Deleted::Done),
+            StatusCode::NOT_FOUND => Ok(Deleted::Unknown),
+            StatusCode::METHOD_NOT_ALLOWED => Ok(Deleted::Unsupported),
+            // CNCF distribution 2.8 takes only digests here, and calls a tag a bad one.
+            StatusCode::BAD_REQUEST if matches!(reference, Reference::Tag(_)) => {
+                match self.unexpected(&Method::DELETE, response).await {
+                    error if error.has_code("DIGEST_INVALID") || error.has_code("UNSUPPORTED") => Ok(Deleted::Unsupported),
+                    error => Err(error),
+                }
+            }
+            _ => Err(self.unexpected(&Method::DELETE, response).await),
+        }
+    }
+
+    /// Whether a repository holds a blob. With wharf, asking for it keeps it for the next hour.
+    pub async fn has_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, ClientError> {
+        let scope = Scope::push(repository);
+        let response = self.transport.send(Ask::new(Method::HEAD, self.blob_url(repository, digest), &scope)).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            // Where blobs are given out by redirect, a redirect is a yes.
+            status if status.is_redirection() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.unexpected(&Method::HEAD, response).await),
+        }
+    }
+
+    /// A blob's bytes from `offset` on. They are not compared with the digest: whoever takes the last one does that.
+    pub async fn blob(&self, repository: &RepositoryName, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError> {
+        let scope = Scope::pull(repository);
+        let mut ask = Ask::new(Method::GET, self.blob_url(repository, &descriptor.digest), &scope);
+        if offset > 0 {
+            ask = ask.with(RANGE, &format!("bytes={offset}-"));
+        }
+        let response = self.transport.follow(ask).await?;
+        let skip = match response.status() {
+            StatusCode::OK => offset,
+            StatusCode::PARTIAL_CONTENT if offset > 0 => 0,
+            _ => return Err(self.unexpected(&Method::GET, response).await),
+        };
+        let expected = descriptor.size - offset + skip;
+        if response.content_length().is_some_and(|length| length != expected) {
+            return Err(ClientError::Content { origin: self.transport.origin(), digest: descriptor.digest });
+        }
+        Ok(self.chunks(response, skip))
+    }
+
+    /// A whole blob of at most [`MAX_MANIFEST`] bytes, such as an image's configuration, compared with its digest; `None` when there is none.
+    pub async fn small_blob(&self, repository: &RepositoryName, descriptor: &Descriptor) -> Result<Option<Bytes>, ClientError> {
+        let mut attempts = Attempts::new(&self.transport.patience);
+        loop {
+            match self.small_blob_once(repository, descriptor).await {
+                Err(error) => self.transport.pause(&mut attempts, &format!("GET {}", descriptor.digest), error).await?,
+                found => return found,
+            }
+        }
+    }
+
+    async fn small_blob_once(&self, repository: &RepositoryName, descriptor: &Descriptor) -> Result<Option<Bytes>, ClientError> {
+        let scope = Scope::pull(repository);
+        let origin = self.transport.origin();
+        let ask = Ask::new(Method::GET, self.blob_url(repository, &descriptor.digest), &scope);
+        let response = self.transport.follow(ask).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.unexpected(&Method::GET, response).await),
+        }
+        let bytes = body::read(&origin, response, MAX_MANIFEST).await?;
+        let digest = descriptor.digest;
+        if Digest::of(digest.algorithm(), &bytes) == digest {
+            Ok(Some(bytes))
+        } else {
+            Err(ClientError::Content { origin, digest })
+        }
+    }
+
+    /// The body of an answer, without its first `skip` bytes.
+    fn chunks(&self, response: Response, skip: u64) -> Chunks {
+        let (origin, stall) = (self.transport.origin(), self.transport.patience.stall);
+        let state = (response.bytes_stream(), skip);
+        Box::pin(futures_util::stream::unfold(state, move |(mut stream, mut skip)| {
+            let origin = origin.clone();
+            async move {
+                loop {
+                    let chunk = match tokio::time::timeout(stall, stream.next()).await {
+                        Err(_) => return Some((Err(ClientError::Stalled { origin, after: stall }), (stream, skip))),
+                        Ok(None) => return None,
+                        Ok(Some(Err(error))) => return Some((Err(body::connection(&origin, error)), (stream, skip))),
+                        Ok(Some(Ok(chunk))) => chunk,
+                    };
+                    let passed = (chunk.len() as u64).min(skip);
+                    skip -= passed;
+                    // Never more than the chunk's own length.
+                    let rest = chunk.slice(usize::try_from(passed).unwrap_or(chunk.len())..);
+                    if !rest.is_empty() {
+                        return Some((Ok(rest), (stream, skip)));
+                    }
+                }
+            }
+        }))
+    }
+
+    /// All tags of a repository, in the registry's order; `None` when it does not know the repository.
+    pub async fn tags(&self, repository: &RepositoryName) -> Result<Option<Vec<String>>, ClientError> {
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let scope = Scope::pull(repository);
+        let first = self.transport.url(&format!("{repository}/tags/list"));
+        self.pages(first, &scope, |page: Page| page.tags.unwrap_or_default()).await
+    }
+
+    /// The names of all repositories, in the registry's order.
+    pub async fn catalog(&self) -> Result<Vec<String>, ClientError> {
+        #[derive(Deserialize)]
+        struct Page {
+            repositories: Option<Vec<String>>,
+        }
+        let mut first = self.transport.url("_catalog");
+        // Most give a hundred at a time unless asked; asking for more is always allowed, and some then give fewer.
+        first.set_query(Some("n=1000"));
+        let found = self.pages(first, &CATALOG_SCOPE, |page: Page| page.repositories.unwrap_or_default()).await?;
+        found.ok_or_else(|| ClientError::Protocol { origin: self.transport.origin(), what: "it has no catalog".to_owned() })
+    }
+
+    /// A listing with every page followed (distribution-spec, "Listing Tags": the `Link` header).
+    async fn pages<P: for<'a> Deserialize<'a>>(
+        &self,
+        first: Url,
+        scope: &Scope,
+        entries: impl Fn(P) -> Vec<String>,
+    ) -> Result<Option<Vec<String>>, ClientError> {
+        let origin = self.transport.origin();
+        let mut all = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..MAX_PAGES {
+            let Some(url) = next else { return Ok(Some(all)) };
+            let response = self.transport.send(Ask::new(Method::GET, url, scope)).await?;
+            match response.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND if all.is_empty() => return Ok(None),
+                _ => return Err(self.unexpected(&Method::GET, response).await),
+            }
+            next = following(&response);
+            let bytes = body::read(&origin, response, MAX_PAGE).await?;
+            let page = serde_json::from_slice(&bytes)
+                .map_err(|_| ClientError::Protocol { origin: origin.clone(), what: "a listing that does not read".to_owned() })?;
+            all.extend(entries(page));
+        }
+        Err(ClientError::Protocol { origin, what: format!("a listing of more than {MAX_PAGES} pages") })
+    }
+
+    pub(crate) async fn unexpected(&self, method: &Method, response: Response) -> ClientError {
+        let path = response.url().path().to_owned();
+        body::status(&self.transport.origin(), method, &path, response).await
+    }
+
+    fn manifest_url(&self, repository: &RepositoryName, reference: &Reference) -> Url {
+        self.transport.url(&format!("{repository}/manifests/{reference}"))
+    }
+
+    fn blob_url(&self, repository: &RepositoryName, digest: &Digest) -> Url {
+        self.transport.url(&format!("{repository}/blobs/{digest}"))
+    }
+}
+
+static NO_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::none);
+static CATALOG_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::catalog);
+
+/// The next page: `Link: </v2/…?last=x&n=y>; rel="next"`, on the same server.
+fn following(response: &Response) -> Option<Url> {
+    let link = response.headers().get("link")?.to_str().ok()?;
+    let (target, parameters) = link.split_once('<')?.1.split_once('>')?;
+    let url = response.url().join(target).ok()?;
+    (parameters.contains("next") && url.origin() == response.url().origin() && url != *response.url()).then_some(url)
+}
