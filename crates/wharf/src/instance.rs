@@ -77,7 +77,7 @@ impl Instance {
         }
         // Nothing is served here, so what would keep a server from starting does not matter.
         let own = Settings { insecure: true, secure: false, auth: false, ..settings.clone() };
-        let own = Settings { url: crate::url::RegistryUrl { https: false, ..own.url }, ..own };
+        let own = Settings { url: crate::url::RegistryUrl { https: None, ..own.url }, ..own };
         let loaded = own.own_config().map_err(|error| refused(&error))?;
         let own = Self { config: loaded.config, file: None, folder };
         Ok(written.filter(|_| !is_used(&own.config)).unwrap_or(own))

@@ -1,16 +1,22 @@
 //! The `wharf` command: a container registry that is started, watched and stopped with one program.
 
+mod access;
 mod cli;
 mod client;
 mod commands;
 mod config;
+mod image_name;
 mod instance;
 mod listen;
 mod logging;
 mod notify;
 mod ports;
+mod progress;
+mod remote;
+mod secrets;
 mod settings;
 mod storage;
+mod summary;
 mod ui;
 mod url;
 
@@ -23,9 +29,15 @@ use clap::error::{ContextValue, ErrorKind};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let parsed = cli::definition().try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));
+    let script = std::env::var_os("WHARF_MESSAGES").is_some_and(|value| value == "stdout");
+    ui::Manner { script, ..ui::Manner::default() }.set();
+    let arguments = secrets::taken_off_the_command_line();
+    let parsed = cli::definition().try_get_matches_from(arguments).and_then(|matches| cli::Cli::from_arg_matches(&matches));
     let result = match parsed {
-        Ok(cli) => commands::run(cli),
+        Ok(cli) => {
+            ui::Manner { script, data: cli.is_data(), quiet: cli.flags.quiet, verbose: cli.flags.verbose }.set();
+            commands::run(cli)
+        }
         Err(error) => wrong_usage(&error),
     };
     match result {
@@ -55,10 +67,10 @@ fn wrong_usage(error: &clap::Error) -> Result<ExitCode, ui::Failure> {
                 }
                 _ => failure.report(),
             }
-            ui::say("");
-            ui::say(cli::definition().render_help());
+            ui::usage("");
+            ui::usage(cli::definition().render_help());
         }
-        _ => ui::say(text.to_string().trim_end()),
+        _ => ui::usage(text.to_string().trim_end()),
     }
     Ok(ExitCode::FAILURE)
 }

@@ -11,12 +11,12 @@ const HOST_SEEN_FROM_GUEST: &str = "10.0.2.2";
 /// A registry's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryUrl {
-    /// `https://` was written.
-    pub https: bool,
+    /// The scheme, when one was written: `https://`, or else `http://`.
+    pub https: Option<bool>,
     /// Host name or address, IPv6 without brackets, in lower case.
     pub host: String,
-    /// The port; that of the scheme when none was written.
-    pub port: u16,
+    /// The port, when one was written.
+    pub port: Option<u16>,
 }
 
 /// Why a text is no registry's address.
@@ -42,9 +42,9 @@ impl RegistryUrl {
         let whole = || text.to_owned();
         let text_trimmed = text.trim();
         let (https, rest) = match text_trimmed.split_once("://") {
-            None => (false, text_trimmed),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            None => (None, text_trimmed),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
             Some(_) => return Err(UrlError::Scheme(whole())),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -71,10 +71,9 @@ impl RegistryUrl {
             return Err(UrlError::Host(whole()));
         }
         let port = match port {
-            None if https => 443,
-            None => 80,
+            None => None,
             Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
-                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| UrlError::Port(whole()))?
+                Some(port.parse().ok().filter(|port| *port != 0).ok_or_else(|| UrlError::Port(whole()))?)
             }
             Some(_) => return Err(UrlError::Port(whole())),
         };
@@ -91,14 +90,29 @@ impl RegistryUrl {
     /// Where a server for it listens.
     pub fn listen_address(&self) -> ListenAddress {
         let host = if self.host == HOST_SEEN_FROM_GUEST { "127.0.0.1" } else { &self.host };
-        ListenAddress { host: host.to_owned(), port: self.port }
+        ListenAddress { host: host.to_owned(), port: self.port.unwrap_or(HTTP) }
+    }
+
+    /// `HOST[:PORT]` as it stands in the name of an image.
+    pub fn authority(&self) -> String {
+        match (self.host.contains(':'), self.port) {
+            (false, None) => self.host.clone(),
+            (false, Some(port)) => format!("{}:{port}", self.host),
+            (true, None) => format!("[{}]", self.host),
+            (true, Some(port)) => format!("[{}]:{port}", self.host),
+        }
     }
 }
 
+/// The port of plain HTTP.
+const HTTP: u16 = 80;
+/// The port of HTTPS.
+const HTTPS: u16 = 443;
+
 impl fmt::Display for RegistryUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}", ListenAddress { host: self.host.clone(), port: self.port })
+        let (scheme, port) = if self.https == Some(true) { ("https", HTTPS) } else { ("http", HTTP) };
+        write!(f, "{scheme}://{}", ListenAddress { host: self.host.clone(), port: self.port.unwrap_or(port) })
     }
 }
 
@@ -116,6 +130,19 @@ mod tests {
             ("http://127.0.0.1:1/", "http://127.0.0.1:1"),
             ("[::1]:5000", "http://[::1]:5000"),
             ("[::1]", "http://[::1]:80"),
+        ] {
+            assert_eq!(show(text).as_deref(), Ok(shown), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_name_holds_the_address_as_it_was_written() {
+        let show = |text| RegistryUrl::parse(text).map(|url| url.authority());
+        for (text, shown) in [
+            ("localhost:5000", "localhost:5000"),
+            ("https://R.example/", "r.example"),
+            ("[::1]:5000", "[::1]:5000"),
+            ("[::1]", "[::1]"),
         ] {
             assert_eq!(show(text).as_deref(), Ok(shown), "{text}");
         }

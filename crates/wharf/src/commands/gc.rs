@@ -1,6 +1,5 @@
 //! `gc`.
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,7 +35,7 @@ pub struct Request {
 pub fn run(settings: &Settings, options: &Gc) -> Result<ExitCode, Failure> {
     let instance = Instance::existing(settings, options.selected.config.as_deref())?;
     let request = Request { dry_run: options.dry_run, now: options.now };
-    let terminal = stderr().is_terminal();
+    let terminal = ui::at_terminal();
     let mut show = |line: &Value| {
         if terminal {
             ui::progress(&summary(line));
@@ -111,7 +110,7 @@ fn summary(line: &Value) -> String {
         step["repository"].as_str().unwrap_or_default(),
         MANIFESTS.counted(count("manifests")),
         BLOBS.counted(count("blobs")),
-        size(count("bytes"))
+        ui::size(count("bytes"))
     )
 }
 
@@ -124,7 +123,7 @@ fn report(result: &Value, request: Request) -> String {
     } else {
         format!(
             "{freed} {} in {}: {} and {} of {}\n",
-            size(count("bytes")),
+            ui::size(count("bytes")),
             FILES.counted(count("files")),
             MANIFESTS.counted(count("manifests")),
             BLOBS.counted(count("blobs")),
@@ -135,7 +134,7 @@ fn report(result: &Value, request: Request) -> String {
     if held.is_empty() {
         return text;
     }
-    text.push_str(&format!("Kept for now, though nothing refers to it: {}\n", size(count("held_bytes"))));
+    text.push_str(&format!("Kept for now, though nothing refers to it: {}\n", ui::size(count("held_bytes"))));
     for entry in held.iter().take(HELD_SHOWN) {
         text.push_str(&format!("  {}\n", kept(entry)));
     }
@@ -156,7 +155,7 @@ fn kept(entry: &Value) -> String {
         "lease" => format!("leased {until}, a client was told of it (wharf.collection.lease in the configuration)"),
         _ => format!("kept {until}, the grace of what lost its last tag (wharf.collection.grace; --now does not wait for it)"),
     };
-    let bytes = size(entry["bytes"].as_u64().unwrap_or_default());
+    let bytes = ui::size(entry["bytes"].as_u64().unwrap_or_default());
     format!("{}@{} ({bytes}): {why}", text("repository"), text("digest"))
 }
 
@@ -172,22 +171,6 @@ impl Noun {
     fn counted(&self, count: u64) -> String {
         format!("{count} {}", if count == 1 { self.0 } else { self.1 })
     }
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 #[cfg(test)]
@@ -212,13 +195,5 @@ mod tests {
         let nothing = json!({ "repositories": 4, "held": [] });
         assert_eq!(report(&nothing, request), "Nothing to free in 4 repositories\n");
         assert_eq!(report(&json!({}), request), "Nothing to free in 0 repositories\n");
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16384.0 PiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -1,23 +1,30 @@
 //! One file for each command.
 
+pub mod catalog;
 pub mod completions;
 pub mod config;
+pub mod delete;
 pub mod gc;
 pub mod help;
+pub mod import;
 pub mod info;
 pub mod launch;
+pub mod list;
 pub mod man;
+pub mod push;
+pub mod script;
 pub mod serve;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod tags;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::instance;
 use crate::settings::{Environment, Settings};
-use crate::ui::Failure;
+use crate::ui::{self, Failure};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -29,9 +36,27 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Info(options) => info::run(&settings()?, &options),
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
+        Command::Push(options) => push::run(&settings()?, &options),
+        Command::Import(options) => import::run(&settings()?, &options),
+        Command::Delete(options) => delete::run(&settings()?, &options),
+        Command::List(options) => list::run(&settings()?, &options),
+        Command::Tags(options) => tags::run(&settings()?, &options),
+        Command::Catalog(options) => catalog::run(&settings()?, &options),
+        Command::Script(options) => script::run(&settings()?, &options),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => man::run(&folder),
     }
+}
+
+/// What a command says that was called without what it is about.
+fn usage_of(command: &str, example: &str) -> Result<ExitCode, Failure> {
+    let mut definition = crate::cli::definition();
+    definition.build();
+    if let Some(command) = definition.find_subcommand_mut(command) {
+        ui::usage(command.render_usage());
+    }
+    ui::usage(format_args!("Example: {}", example.replacen("wharf", ui::program(), 1)));
+    Ok(ExitCode::FAILURE)
 }

@@ -1,8 +1,12 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, Tags};
 
 use crate::settings::{Flags, VARIABLES};
 
@@ -18,6 +22,22 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Whether standard output is to be read by a program.
+    pub fn is_data(&self) -> bool {
+        match &self.command {
+            Command::Catalog(_) => true,
+            Command::List(options) => options.json,
+            Command::Tags(options) => options.json,
+            Command::Status(options) | Command::Info(options) => options.json,
+            Command::Gc(options) => options.json,
+            Command::Config(Config::Check { json, .. }) => *json,
+            Command::Config(Config::Template) | Command::Completions { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -27,12 +47,26 @@ pub enum Command {
     Stop(Stop),
     /// Say whether the registry runs and answers; exit code 1 when it does not run
     Status(Listing),
+    /// Push the images that a build made, or those named
+    Push(Push),
+    /// Copy an image of another registry into this one, for all platforms
+    Import(Import),
+    /// Remove a tag, or a manifest with its tags
+    Delete(Delete),
+    /// List all images with their tags
+    List(List),
+    /// List the tags of an image
+    Tags(Tags),
+    /// Print the names of all images, as JSON
+    Catalog(Catalog),
+    /// Remove what nothing refers to any more, while the registry runs or not
+    Gc(Gc),
     /// Show the configuration in force
     Info(Listing),
     /// Run the registry in the foreground
     Serve(Serve),
-    /// Remove what nothing refers to any more, while the registry runs or not
-    Gc(Gc),
+    /// Write container-registry.sh, which runs these commands with the settings of this build
+    Script(Script),
     /// Check a configuration file, or print a commented one
     #[command(subcommand)]
     Config(Config),

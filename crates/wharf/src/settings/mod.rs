@@ -1,87 +1,20 @@
 //! What a command is told from outside, settled before it runs: flags win over the environment, which wins over the
 //! defaults.
 
+mod environment;
+mod variables;
+
 use std::path::PathBuf;
 
-use crate::config::{self, Loaded, Place, check::Value, environment::CONFIGURATION_PATH};
+pub use environment::Environment;
+pub use variables::{
+    AUTH, AUTH_MODE, AUTHFILE, CA_CERT, CONFIG, CREDSFILE, DEPLOY_DIR_IMAGE, DEPLOY_DIR_IMAGES, IMAGE_VERSION, IMAGES, INSECURE,
+    NAMESPACE, SECURE, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY, TOPDIR, URL, VARIABLES, Variable,
+};
+
+use crate::config::{self, Loaded, Place, check::Value};
 use crate::url::{RegistryUrl, UrlError};
-
-/// An environment variable that a command follows.
-#[derive(Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// What counts when it is unset, as help shows it.
-    pub default: &'static str,
-    /// What it means.
-    pub doc: &'static str,
-}
-
-const fn variable(name: &'static str, default: &'static str, doc: &'static str) -> Variable {
-    Variable { name, default, doc }
-}
-
-/// Address of the registry.
-pub const URL: Variable = variable("CONTAINER_REGISTRY_URL", "localhost:5000", "address of the registry, HOST[:PORT]");
-/// The storage folder.
-pub const STORAGE: Variable =
-    variable("CONTAINER_REGISTRY_STORAGE", "${TOPDIR:-.}/container-registry", "folder for the data, the log and the pid file");
-/// Plain HTTP beyond loopback.
-pub const INSECURE: Variable =
-    variable("CONTAINER_REGISTRY_INSECURE", "0", "1: plain HTTP with hosts other than this machine's loopback");
-/// TLS.
-pub const SECURE: Variable = variable("CONTAINER_REGISTRY_SECURE", "0", "1: TLS; not supported yet");
-/// Passwords.
-pub const AUTH: Variable = variable("CONTAINER_REGISTRY_AUTH", "0", "1: authentication; not supported yet");
-/// The build directory.
-pub const TOPDIR: Variable = variable("TOPDIR", ".", "build directory, in which the storage folder lies");
-/// The configuration file.
-pub const CONFIG: Variable =
-    variable(CONFIGURATION_PATH, "", "configuration file of `serve` and `start`, as for CNCF distribution");
-/// Colours.
-pub const NO_COLOR: Variable = variable("NO_COLOR", "", "no colours on a terminal");
-
-/// Every variable, in the order that help shows. `REGISTRY_…` overrides come from the table of configuration keys.
-pub static VARIABLES: &[&Variable] = &[&URL, &STORAGE, &TOPDIR, &INSECURE, &SECURE, &AUTH, &CONFIG, &NO_COLOR];
-
-/// The environment, taken once.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(Vec<(String, String)>);
-
-impl Environment {
-    /// That of this process. Bytes that are not UTF-8 are replaced: such a value is wrong for every variable followed
-    /// here and is then named as such.
-    pub fn of_process() -> Self {
-        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        Self(std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect())
-    }
-
-    /// The value of a variable; an empty one counts as unset.
-    pub fn get(&self, variable: &Variable) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == variable.name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-    }
-
-    /// A variable that is on or off.
-    fn flag(&self, variable: &'static Variable) -> Result<bool, SettingsError> {
-        match self.get(variable).unwrap_or("0").to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Ok(true),
-            "0" | "false" | "no" | "off" => Ok(false),
-            value => Err(SettingsError::Flag { name: variable.name, value: value.to_owned() }),
-        }
-    }
-
-    /// All of it, for the overrides of the configuration.
-    pub fn all(&self) -> &[(String, String)] {
-        &self.0
-    }
-}
-
-#[cfg(test)]
-impl<const N: usize> From<[(&str, &str); N]> for Environment {
-    fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-}
+use wharf_oci::{NameError, RepositoryName};
 
 /// Flags that several commands share.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -92,6 +25,12 @@ pub struct Flags {
     /// Folder for the data, the log and the pid file (CONTAINER_REGISTRY_STORAGE)
     #[arg(long, global = true, value_name = "DIR")]
     pub storage: Option<PathBuf>,
+    /// Say nothing but errors and results
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more of what goes on
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// What is wrong with flags or environment.
@@ -118,8 +57,19 @@ pub enum SettingsError {
     #[error("{} asks for authentication, which is not supported yet; without it everybody would be answered", AUTH.name)]
     Auth,
     /// Another host without the permission for plain HTTP.
-    #[error("{0} is not this machine's loopback, and other hosts are reached over TLS, which is not supported yet")]
+    #[error("{0} is not this machine's loopback, and other hosts are served over TLS, which is not supported yet")]
     NotLoopback(String),
+    /// Plain HTTP to another host was asked for by the address alone.
+    #[error("{0} is plain HTTP to another host")]
+    PlainHttp(String),
+    /// The namespace is none.
+    #[error("{} is `{namespace}`: {source}", NAMESPACE.name)]
+    Namespace {
+        /// As it is set.
+        namespace: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
 }
 
 impl SettingsError {
@@ -133,6 +83,8 @@ impl SettingsError {
                 Some("unset it and keep the registry on loopback, or put a proxy with TLS and authentication in front".to_owned())
             }
             Self::NotLoopback(_) => Some(format!("set {}=1 to serve it over plain HTTP", INSECURE.name)),
+            Self::PlainHttp(_) => Some(format!("set {}=1 when that is what you want", INSECURE.name)),
+            Self::Namespace { .. } => None,
         }
     }
 }
@@ -142,6 +94,10 @@ impl SettingsError {
 pub struct Settings {
     /// Address of the registry.
     pub url: RegistryUrl,
+    /// The same as it was written.
+    pub url_text: String,
+    /// First part of the names of images that are given without a slash.
+    pub namespace: RepositoryName,
     /// The storage folder, absolute.
     pub storage: PathBuf,
     /// Plain HTTP beyond loopback is wanted.
@@ -158,7 +114,7 @@ impl Settings {
     /// Merges flags and environment over the defaults.
     pub fn resolve(flags: &Flags, environment: Environment) -> Result<Self, SettingsError> {
         let url = flags.url.as_deref().or_else(|| environment.get(&URL)).unwrap_or(URL.default);
-        let url = RegistryUrl::parse(url)?;
+        let (url, url_text) = (RegistryUrl::parse(url)?, url.trim().to_owned());
         let (insecure, secure) = (environment.flag(&INSECURE)?, environment.flag(&SECURE)?);
         if insecure && secure {
             return Err(SettingsError::SecureAndInsecure);
@@ -170,7 +126,31 @@ impl Settings {
             (None, None) => PathBuf::from(environment.get(&TOPDIR).unwrap_or(TOPDIR.default)).join("container-registry"),
         };
         let storage = std::path::absolute(&storage).unwrap_or(storage);
-        Ok(Self { url, storage, insecure, secure, auth, environment })
+        let namespace = environment.get(&NAMESPACE).unwrap_or(NAMESPACE.default).trim_matches('/');
+        let namespace =
+            namespace.parse().map_err(|source| SettingsError::Namespace { namespace: namespace.to_owned(), source })?;
+        Ok(Self { url, url_text, namespace, storage, insecure, secure, auth, environment })
+    }
+
+    /// Whether the registry is reached over TLS: other hosts than this machine's loopback are, unless plain HTTP is wanted.
+    pub fn is_https(&self) -> Result<bool, SettingsError> {
+        let plain = self.url.is_local() || self.insecure;
+        match self.url.https {
+            Some(false) if !plain => Err(SettingsError::PlainHttp(self.url.to_string())),
+            Some(https) => Ok(https),
+            None => Ok(self.secure || !plain),
+        }
+    }
+
+    /// The repository of an image: one without a slash is in the configured namespace.
+    pub fn repository(&self, image: &str) -> Result<RepositoryName, NameError> {
+        if image.contains('/') { image.parse() } else { format!("{}/{image}", self.namespace).parse() }
+    }
+
+    /// The image's name as people give it: without the namespace when that is the configured one.
+    pub fn short(&self, repository: &RepositoryName) -> String {
+        let inside = repository.as_str().strip_prefix(self.namespace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        inside.filter(|name| !name.contains('/')).unwrap_or(repository.as_str()).to_owned()
     }
 
     /// Refuses to serve where protection was asked for that does not exist yet.
@@ -179,7 +159,7 @@ impl Settings {
             Err(SettingsError::Auth)
         } else if self.secure {
             Err(SettingsError::Secure(SECURE.name))
-        } else if self.url.https {
+        } else if self.url.https == Some(true) {
             Err(SettingsError::Secure("the registry's address"))
         } else {
             Ok(())
@@ -249,11 +229,38 @@ mod tests {
     }
 
     #[test]
+    fn other_hosts_are_reached_over_tls_unless_plain_http_is_wanted() {
+        let https = |pairs: [(&str, &str); 3]| settings(pairs).and_then(|settings| settings.is_https());
+        let none = ("", "");
+        for (url, local) in [("localhost:5000", true), ("10.0.2.2:5000", true), ("build.example:5000", false)] {
+            assert_eq!(https([(URL.name, url), none, none]), Ok(!local), "{url}");
+            assert_eq!(https([(URL.name, url), (INSECURE.name, "1"), none]), Ok(false), "{url}");
+            assert_eq!(https([(URL.name, url), (SECURE.name, "1"), none]), Ok(true), "{url}");
+        }
+        assert_eq!(https([(URL.name, "https://localhost:1"), none, none]), Ok(true));
+        assert!(matches!(https([(URL.name, "http://build.example"), none, none]), Err(SettingsError::PlainHttp(_))));
+        assert_eq!(https([(URL.name, "http://build.example"), (INSECURE.name, "1"), none]), Ok(false));
+    }
+
+    #[test]
+    fn an_image_without_a_slash_is_in_the_namespace() {
+        let settings = settings([(NAMESPACE.name, "team/yocto")]).expect("settings");
+        let repository = |image| settings.repository(image).map(|name| name.to_string());
+        assert_eq!(repository("app").as_deref(), Ok("team/yocto/app"));
+        assert_eq!(repository("other/app").as_deref(), Ok("other/app"));
+        assert!(repository("App").is_err());
+        for (name, short) in [("team/yocto/app", "app"), ("team/yocto/a/b", "team/yocto/a/b"), ("team/yoctoapp", "team/yoctoapp")]
+        {
+            assert_eq!(settings.short(&name.parse().expect("a name")), short);
+        }
+    }
+
+    #[test]
     fn the_storage_folder_is_absolute_and_follows_flag_variable_and_topdir() {
         let storage = |pairs: [(&str, &str); 2]| settings(pairs).map(|s| s.storage);
         assert_eq!(storage([(TOPDIR.name, "/b"), (STORAGE.name, "")]), Ok("/b/container-registry".into()));
         assert_eq!(storage([(TOPDIR.name, "/b"), (STORAGE.name, "/s")]), Ok("/s".into()));
-        let flags = Flags { url: None, storage: Some("/f".into()) };
+        let flags = Flags { storage: Some("/f".into()), ..Flags::default() };
         let by_flag = Settings::resolve(&flags, Environment::from([(STORAGE.name, "/s")])).map(|s| s.storage);
         assert_eq!(by_flag, Ok("/f".into()));
         assert!(settings([]).is_ok_and(|s| s.storage.is_absolute()));

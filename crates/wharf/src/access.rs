@@ -1,0 +1,158 @@
+//! How a registry is reached, and who we are to it, out of options and environment.
+
+use std::path::{Path, PathBuf};
+
+use wharf_client::{Access, Address, Credential, Credentials, CredentialsFile, Patience, Tls, Verify, from_variables};
+
+use crate::cli::{AuthMode, AuthOptions};
+use crate::settings::{self, Settings, SettingsError, Variable};
+use crate::ui::{self, Failure};
+
+/// The four ways to say who we are to another registry than the configured one.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// An auth file.
+    pub authfile: Option<&'a Path>,
+    /// A credentials file.
+    pub credsfile: Option<&'a Path>,
+    /// USER:PASSWORD.
+    pub creds: Option<&'a str>,
+    /// A registry token.
+    pub token: Option<&'a str>,
+}
+
+/// How the configured registry is reached.
+pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access, Failure> {
+    let refused = |error: SettingsError| crate::instance::refused(&error);
+    let https = settings.is_https().map_err(refused)?;
+    let address = Address { https, authority: settings.url.authority() };
+    let credentials = credentials(settings, options, &address.authority)?;
+    let verify = match settings.environment.switch(&settings::TLS_VERIFY).map_err(refused)? {
+        Some(true) => Verify::Required,
+        Some(false) => Verify::Off,
+        None if matches!(credentials, Credentials::None) => Verify::Lenient,
+        None => Verify::Required,
+    };
+    let authority = settings.environment.get(&settings::CA_CERT).map(PathBuf::from);
+    let authority = authority.unwrap_or_else(|| settings.storage.join("pki/ca.crt"));
+    let tls = Tls { verify, authorities: authorities(&address.authority, Some(authority)) };
+    Ok(Access { address, credentials, tls, patience: Patience::default() })
+}
+
+/// The authorities to believe for a host: the one named, and those that the machine's engines believe for it.
+pub fn authorities(authority: &str, named: Option<PathBuf>) -> Vec<PathBuf> {
+    let folders = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(|folder| Path::new(folder).join(authority));
+    let known = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
+    named.into_iter().chain(known.filter(|path| path.extension().is_some_and(|extension| extension == "crt"))).collect()
+}
+
+fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result<Credentials, Failure> {
+    let variable = |variable: &Variable| settings.environment.get(variable);
+    let named = [
+        ("--use-home-auth", options.use_home_auth),
+        ("--authfile", options.authfile.is_some()),
+        ("--credsfile", options.credsfile.is_some()),
+        ("--creds", options.creds.is_some()),
+        ("--token", options.token.is_some()),
+    ];
+    let named: Vec<_> = named.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    if named.len() > 1 {
+        return Err(Failure::new(format!("{} exclude each other", named.join(" and "))));
+    }
+    let path = |option: &Option<PathBuf>, name: &Variable| option.clone().or_else(|| variable(name).map(PathBuf::from));
+    let (authfile, credsfile) = (path(&options.authfile, &settings::AUTHFILE), path(&options.credsfile, &settings::CREDSFILE));
+    let mode = match (options.auth_mode, named.first().copied()) {
+        (Some(AuthMode::Authfile), None | Some("--authfile")) => AuthMode::Authfile,
+        (Some(AuthMode::Credsfile), None | Some("--credsfile")) => AuthMode::Credsfile,
+        (Some(AuthMode::Home), None | Some("--use-home-auth")) => AuthMode::Home,
+        (Some(mode), None) => mode,
+        (Some(mode), Some(name)) => {
+            let mode = clap::ValueEnum::to_possible_value(&mode).map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return Err(Failure::new(format!("--auth-mode {mode} and {name} exclude each other")));
+        }
+        (None, Some("--use-home-auth")) => AuthMode::Home,
+        (None, Some("--authfile")) => AuthMode::Authfile,
+        (None, Some("--credsfile")) => AuthMode::Credsfile,
+        (None, Some(_)) => {
+            let given =
+                Given { authfile: None, credsfile: None, creds: options.creds.as_deref(), token: options.token.as_deref() };
+            return given.credentials(settings, host, "--");
+        }
+        (None, None) => match variable(&settings::AUTH_MODE) {
+            Some(text) => <AuthMode as clap::ValueEnum>::from_str(text, true).map_err(|_| {
+                Failure::new(format!("{} is `{text}`", settings::AUTH_MODE.name))
+                    .hint("it is one of: none home authfile credsfile env")
+            })?,
+            // A file that is named is meant to be used.
+            None if authfile.is_some() => AuthMode::Authfile,
+            None if credsfile.is_some() => AuthMode::Credsfile,
+            None => AuthMode::None,
+        },
+    };
+    let missing = |what: &str, option: &str, name: &Variable| {
+        Failure::new(format!("the mode {what} needs a file")).hint(format!("name it with {option} or {}", name.name))
+    };
+    match mode {
+        AuthMode::None => Ok(Credentials::None),
+        AuthMode::Home => Ok(Credentials::Home(environment(settings))),
+        AuthMode::Authfile => {
+            let file = authfile.ok_or_else(|| missing("authfile", "--authfile", &settings::AUTHFILE))?;
+            Ok(Credentials::AuthFile { file, environment: environment(settings) })
+        }
+        AuthMode::Credsfile => {
+            let file = credsfile.ok_or_else(|| missing("credsfile", "--credsfile", &settings::CREDSFILE))?;
+            Ok(Credentials::Fixed { host: host.to_owned(), credential: of_file(&file)? })
+        }
+        AuthMode::Env => {
+            let credential = from_variables(|name| settings.environment.named(name).map(str::to_owned));
+            let credential = credential.map_err(|error| Failure::new("no credentials in the environment").because(&error))?;
+            Ok(Credentials::Fixed { host: host.to_owned(), credential })
+        }
+    }
+}
+
+impl Given<'_> {
+    /// The credentials for `host`; `prefix` is how the options begin that were used.
+    pub fn credentials(self, settings: &Settings, host: &str, prefix: &str) -> Result<Credentials, Failure> {
+        let given = [
+            ("authfile", self.authfile.is_some()),
+            ("credsfile", self.credsfile.is_some()),
+            ("creds", self.creds.is_some()),
+            ("token", self.token.is_some()),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(name, _)| format!("{prefix}{name}")).collect();
+        if given.len() > 1 {
+            return Err(Failure::new(format!("{} exclude each other", given.join(" and "))));
+        }
+        let fixed = |credential| Ok(Credentials::Fixed { host: host.to_owned(), credential });
+        match self {
+            Self { authfile: Some(file), .. } => {
+                Ok(Credentials::AuthFile { file: file.to_owned(), environment: environment(settings) })
+            }
+            Self { credsfile: Some(file), .. } => fixed(of_file(file)?),
+            Self { creds: Some(pair), .. } => {
+                let pair = Credential::from_pair(pair);
+                fixed(pair.map_err(|error| Failure::new(format!("{prefix}creds cannot be used")).because(&error))?)
+            }
+            Self { token: Some(token), .. } => fixed(Credential::Bearer(token.to_owned().into())),
+            _ => Ok(Credentials::None),
+        }
+    }
+}
+
+fn of_file(file: &Path) -> Result<Credential, Failure> {
+    let read = CredentialsFile::read(file);
+    let read = read.map_err(|error| Failure::new(format!("no credentials in {}", file.display())).because(&error))?;
+    if let Some(readable) = &read.readable {
+        ui::warn(&format!(
+            "{} can be read by others (mode {:03o}); `chmod 600` it",
+            readable.file.display(),
+            readable.mode & 0o777
+        ));
+    }
+    Ok(read.credential)
+}
+
+fn environment(settings: &Settings) -> wharf_client::Environment {
+    settings.environment.all().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}

@@ -1,0 +1,202 @@
+//! Which layouts and archives are to be pushed, and under which names.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use wharf_oci::{Layout, RepositoryName};
+use wharf_yocto::deploy::{self, Discovery, Places, name_of_path};
+
+use crate::cli::Push;
+use crate::settings::{self, Settings};
+use crate::ui::{self, Failure};
+
+/// A layout or archive that is to be pushed.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its name in the registry.
+    pub repository: RepositoryName,
+    /// Its name as the build, or the caller, gave it.
+    pub name: String,
+    /// The machine it was built for.
+    pub machine: Option<String>,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Which of its images; without, all of them.
+    pub pick: Option<String>,
+    /// When it was written.
+    pub built: SystemTime,
+}
+
+impl Candidate {
+    /// What it is called in messages.
+    pub fn shown(&self) -> String {
+        match &self.machine {
+            Some(machine) => format!("{} ({machine})", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// What is to be pushed, and what of it cannot be. The latter was reported.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// What can be.
+    pub candidates: Vec<Candidate>,
+    /// Names of what cannot.
+    pub failed: Vec<String>,
+}
+
+/// Chooses what the options name, or everything that the build made.
+pub fn choose(settings: &Settings, options: &Push) -> Result<Chosen, Failure> {
+    let mut chosen = Chosen::default();
+    let mut names = Vec::new();
+    for argument in &options.images {
+        match as_path(argument) {
+            Some((path, pick)) => match of_path(settings, options, &path, pick) {
+                Ok(candidate) => chosen.candidates.push(candidate),
+                Err(failure) => chosen.fail(argument, &failure),
+            },
+            None if looks_like_path(argument) => {
+                chosen.fail(argument, &Failure::new(format!("{argument} not found")).hint("there is no such file or folder"));
+            }
+            None => names.push(argument.clone()),
+        }
+    }
+    if options.name.is_some() && (!names.is_empty() || options.images.len() != 1) {
+        return Err(Failure::new("--name is for exactly one PATH"));
+    }
+    if options.images.is_empty() {
+        let wanted = settings.environment.get(&settings::IMAGES).unwrap_or_default();
+        names = wanted.split_whitespace().map(str::to_owned).collect();
+        of_build(settings, &mut chosen, (!names.is_empty()).then_some(names.as_slice()))?;
+    } else if !names.is_empty() {
+        of_build(settings, &mut chosen, Some(&names))?;
+    }
+    Ok(chosen)
+}
+
+impl Chosen {
+    fn fail(&mut self, name: &str, failure: &Failure) {
+        failure.report();
+        self.failed.push(name.to_owned());
+    }
+}
+
+/// Adds what the build made: of the names that are wanted, or everything.
+fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Option<&[String]>) -> Result<(), Failure> {
+    let places = places(settings);
+    let Discovery { images, broken, warnings } = deploy::discover(&places, &ref_names).map_err(|error| {
+        Failure::new(error.to_string())
+            .hint("DEPLOY_DIR_IMAGES, or TOPDIR with the build directory, says where images are; or give the path of a layout")
+    })?;
+    for warning in &warnings {
+        ui::warn(&warning.to_string());
+    }
+    let bare = |name: &str| {
+        let inside = name.strip_prefix(settings.namespace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        inside.unwrap_or(name).to_owned()
+    };
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|wanted| bare(wanted) == name));
+    let mut available: Vec<_> =
+        images.iter().map(|found| found.name.clone()).chain(broken.iter().map(|broken| broken.name.clone())).collect();
+    available.sort();
+    available.dedup();
+    for name in wanted.unwrap_or_default() {
+        if !available.contains(&bare(name)) {
+            let listed =
+                if available.is_empty() { "there are none".to_owned() } else { format!("available: {}", available.join(", ")) };
+            let failure = Failure::new(format!("{name} not found in {}", shown(&places)));
+            let hint = match name.rsplit_once(':') {
+                Some((image, tag)) if available.contains(&bare(image)) => {
+                    format!("a tag is given as an option: push {image} --tag {tag}")
+                }
+                _ => listed,
+            };
+            chosen.fail(name, &failure.hint(hint));
+        }
+    }
+    for broken in broken.iter().filter(|broken| is_wanted(&broken.name)) {
+        chosen.fail(&broken.name, &Failure::new(format!("{} cannot be pushed: {}", broken.name, broken.why)));
+    }
+    if wanted.is_none() && images.is_empty() && broken.is_empty() {
+        return Err(Failure::new(format!("no images found in {}", shown(&places)))
+            .hint("an image recipe makes them with IMAGE_FSTYPES = \"oci\""));
+    }
+    for found in images.into_iter().filter(|found| is_wanted(&found.name)) {
+        match repository(settings, &found.name) {
+            Ok(repository) => chosen.candidates.push(Candidate {
+                repository,
+                name: found.name,
+                machine: found.machine,
+                path: found.path,
+                pick: None,
+                built: found.built,
+            }),
+            Err(failure) => chosen.fail(&found.name, &failure),
+        }
+    }
+    Ok(())
+}
+
+/// The one folder of DEPLOY_DIR_IMAGE, or those of DEPLOY_DIR_IMAGES, or where a build puts its images.
+fn places(settings: &Settings) -> Places {
+    let environment = &settings.environment;
+    match (environment.get(&settings::DEPLOY_DIR_IMAGE), environment.get(&settings::DEPLOY_DIR_IMAGES)) {
+        (Some(folder), _) => Places::Machine(PathBuf::from(folder)),
+        (None, Some(list)) => Places::parse_list(list),
+        (None, None) => {
+            let topdir = environment.get(&settings::TOPDIR).unwrap_or(settings::TOPDIR.default);
+            Places::Machines(vec![Path::new(topdir).join("tmp/deploy/images")])
+        }
+    }
+}
+
+fn shown(places: &Places) -> String {
+    match places {
+        Places::Machine(folder) => folder.display().to_string(),
+        Places::Machines(folders) => folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn of_path(settings: &Settings, options: &Push, path: &Path, pick: Option<String>) -> Result<Candidate, Failure> {
+    let cannot = |error: &dyn std::error::Error| Failure::new(format!("cannot push {}", path.display())).because(error);
+    let path =
+        path.canonicalize().map_err(|error| cannot(&error)).map(|_| std::path::absolute(path).unwrap_or(path.to_owned()))?;
+    let built = path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let machine = path.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+    let name = options.name.clone().unwrap_or_else(|| name_of_path(&path, machine, &ref_names(&path)));
+    Ok(Candidate { repository: repository(settings, &name)?, name, machine: None, path, pick, built })
+}
+
+fn repository(settings: &Settings, name: &str) -> Result<RepositoryName, Failure> {
+    settings.repository(name).map_err(|error| {
+        Failure::new(format!("`{name}` cannot be an image's name in a registry"))
+            .because(&error)
+            .hint("give the layout's path, and another name with --name")
+    })
+}
+
+/// The names of the images in a layout; of what is none, nothing.
+fn ref_names(path: &Path) -> Vec<String> {
+    let layout = Layout::open(path);
+    layout.map(|layout| layout.images().iter().filter_map(|image| image.name.clone()).collect()).unwrap_or_default()
+}
+
+/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout or an archive is called so here.
+fn as_path(argument: &str) -> Option<(PathBuf, Option<String>)> {
+    let is_one = |text: &str| {
+        let path = Path::new(text);
+        path.exists() && (text.contains('/') || path.is_file() || path.join("index.json").exists())
+    };
+    if is_one(argument) {
+        return Some((PathBuf::from(argument), None));
+    }
+    let mut colons = argument.match_indices(':').map(|(place, _)| argument.split_at(place));
+    let (path, pick) = colons.find(|(path, _)| is_one(path))?;
+    Some((PathBuf::from(path), Some(pick[1..].to_owned())))
+}
+
+/// Whether it can only have been meant as a path.
+fn looks_like_path(argument: &str) -> bool {
+    argument.starts_with(['/', '.']) || argument.ends_with(".tar") || argument.ends_with("-oci")
+}

@@ -1,0 +1,184 @@
+//! Everything about an image that can be known before anything is sent.
+
+use wharf_client::{Offer, Tree};
+use wharf_oci::{Descriptor, ImageIndex, Layout, RepositoryName, Tag};
+use wharf_yocto::architecture::build_name;
+use wharf_yocto::tags::{self, Facts, Strategy};
+
+use super::choose::Candidate;
+use crate::cli::Push;
+use crate::remote;
+use crate::settings::{self, Settings};
+use crate::ui::{self, Failure};
+
+/// The label that holds an image's version.
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// How tags come about in this run.
+pub enum Tagging {
+    /// They were given.
+    Given(Vec<Tag>),
+    /// They are worked out.
+    Strategy {
+        /// How.
+        strategy: Strategy,
+        /// From what.
+        facts: Facts,
+        /// The version that counts before an image's own.
+        version: Option<String>,
+    },
+}
+
+impl Tagging {
+    /// What the options and the environment ask for. What is skipped is warned of, once.
+    pub fn new(settings: &Settings, options: &Push) -> Result<Self, Failure> {
+        if !options.tags.is_empty() {
+            let mut tags = Vec::new();
+            for text in &options.tags {
+                let tag: Tag = text.parse().map_err(|error| Failure::new(format!("`{text}` is no tag")).because(&error))?;
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            return Ok(Self::Given(tags));
+        }
+        let environment = &settings.environment;
+        let text = options.strategy.as_deref().or_else(|| environment.get(&settings::TAG_STRATEGY));
+        let strategy = Strategy::parse(text.unwrap_or(settings::TAG_STRATEGY.default));
+        let strategy = strategy.map_err(|error| Failure::new(error.to_string()))?;
+        let facts = Facts::now(environment.get(&settings::TOPDIR).map(std::path::Path::new));
+        for skipped in facts.skipped(&strategy) {
+            ui::warn(&skipped.to_string());
+        }
+        let version = options.version.clone().or_else(|| environment.get(&settings::IMAGE_VERSION).map(str::to_owned));
+        Ok(Self::Strategy { strategy, facts, version })
+    }
+}
+
+/// An image that can be sent.
+pub struct Prepared {
+    /// What it is called in messages.
+    pub shown: String,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// When it was written.
+    pub built: std::time::SystemTime,
+    /// Where its content is.
+    pub layout: Layout,
+    /// What it is.
+    pub tree: Tree,
+    /// What is to stand under which tag.
+    pub tags: Vec<(Tag, Offer)>,
+}
+
+impl Prepared {
+    /// Its name with its platforms.
+    pub fn described(&self) -> String {
+        let platforms: Vec<_> = self.tree.offer().entries.iter().filter_map(|entry| entry.descriptor.platform.as_ref()).collect();
+        match platforms.as_slice() {
+            [] => self.shown.clone(),
+            platforms => {
+                format!("{}, {}", self.shown, platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
+            }
+        }
+    }
+}
+
+/// Reads a layout, and works out its tags.
+pub async fn prepare(settings: &Settings, tagging: &Tagging, candidate: Candidate) -> Result<Prepared, Failure> {
+    let shown = candidate.shown();
+    let about = |failure: Failure| failure.about(&format!("{shown} cannot be pushed"));
+    let layout = Layout::open(&candidate.path).map_err(|error| about(Failure::new(error.to_string())))?;
+    let tree = read(&layout, candidate.pick.as_deref()).await.map_err(about)?;
+    // What cannot succeed is told before anything is sent.
+    for blob in &tree.blobs {
+        layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
+    }
+    let tags = tags(settings, tagging, &shown, &tree).map_err(about)?;
+    Ok(Prepared { shown, repository: candidate.repository, built: candidate.built, layout, tree, tags })
+}
+
+/// The one image that is meant, or an index of all.
+async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
+    let names = || layout.images().iter().filter_map(|image| image.name.clone()).collect::<Vec<_>>().join(", ");
+    let failed = |error| remote::failure(&error);
+    let path = layout.path().display();
+    if let Some(pick) = pick {
+        let found = layout.images().iter().find(|image| image.name.as_deref() == Some(pick));
+        let found = found
+            .ok_or_else(|| Failure::new(format!("{path} holds no image called {pick}")).hint(format!("it holds {}", names())))?;
+        return Tree::read(layout, &found.descriptor).await.map_err(failed);
+    }
+    let mut distinct: Vec<&Descriptor> = Vec::new();
+    for image in layout.images() {
+        if !distinct.iter().any(|known| known.digest == image.descriptor.digest) {
+            distinct.push(&image.descriptor);
+        }
+    }
+    match distinct.as_slice() {
+        [] => return Err(Failure::new(format!("{path} holds no image"))),
+        [one] => return Tree::read(layout, one).await.map_err(failed),
+        _ => {}
+    }
+    let mut entries: Vec<Descriptor> = Vec::new();
+    for descriptor in distinct {
+        let tree = Tree::read(layout, descriptor).await.map_err(failed)?;
+        let parts: Vec<_> = match tree.offer().entries.as_slice() {
+            [] => vec![tree.root.descriptor.clone()],
+            parts => parts.iter().flat_map(|part| std::iter::once(&part.descriptor).chain(&part.attestations)).cloned().collect(),
+        };
+        for part in parts {
+            let same = |known: &&Descriptor| match (&known.platform, &part.platform) {
+                (Some(known), Some(part)) => known.same_as(part) && !part.is_unknown(),
+                _ => false,
+            };
+            if let Some(known) = entries.iter().find(same) {
+                if known.digest == part.digest {
+                    continue;
+                }
+                let platform = part.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Err(Failure::new(format!("{path} holds several images for {platform}: {}", names()))
+                    .hint(format!("{path}:NAME picks one of them")));
+            }
+            entries.push(part);
+        }
+    }
+    Tree::of_index(layout, &ImageIndex::new(entries)).await.map_err(failed)
+}
+
+fn tags(settings: &Settings, tagging: &Tagging, shown: &str, tree: &Tree) -> Result<Vec<(Tag, Offer)>, Failure> {
+    let everything = |tags: &[Tag]| tags.iter().map(|tag| (tag.clone(), tree.offer().clone())).collect::<Vec<_>>();
+    let (strategy, facts, version) = match tagging {
+        Tagging::Given(tags) => return Ok(everything(tags)),
+        Tagging::Strategy { strategy, facts, version } => (strategy, facts, version.as_deref().or(tree.label(VERSION))),
+    };
+    let plan = tags::plan(strategy, facts, version).map_err(|error| Failure::new(error.to_string()))?;
+    let mut tags = everything(&plan.tags);
+    if !plan.with_architecture {
+        return Ok(tags);
+    }
+    let target = settings.environment.get(&settings::TARGET_ARCH);
+    if tree.offer().entries.is_empty() {
+        ui::warn(&format!("{shown} names no architecture, so it gets no tags with one"));
+    }
+    for entry in &tree.offer().entries {
+        let (Some(platform), Some(whole)) = (&entry.descriptor.platform, tree.manifest(&entry.descriptor.digest)) else {
+            continue;
+        };
+        let named =
+            plan.arch_tags(build_name(&platform.architecture, target)).map_err(|error| Failure::new(error.to_string()))?;
+        let offer = Offer { whole: whole.clone(), entries: vec![entry.clone()] };
+        for tag in named {
+            // Two variants of one architecture share its name, and then the tag.
+            match tags.iter_mut().find(|(known, _)| *known == tag) {
+                Some((_, known)) => {
+                    if let Some(both) = Offer::join(vec![known.clone(), offer.clone()]) {
+                        *known = both;
+                    }
+                }
+                None => tags.push((tag, offer.clone())),
+            }
+        }
+    }
+    Ok(tags)
+}

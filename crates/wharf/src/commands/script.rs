@@ -1,0 +1,75 @@
+//! `script`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use wharf_yocto::script::{Baked, Setting, StoragePlace, render};
+
+use crate::cli::Script;
+use crate::settings::Settings;
+use crate::ui::{self, Failure};
+
+/// The script's name in the storage folder.
+const NAME: &str = "container-registry.sh";
+
+/// Writes the script with the settings in force.
+pub fn run(settings: &Settings, options: &Script) -> Result<ExitCode, Failure> {
+    let baked = baked(settings);
+    let own = settings.storage.join(NAME);
+    let file = options.output.clone().unwrap_or_else(|| own.clone());
+    let lies_in_storage = |folder: Option<&Path>| {
+        let real = |folder: &Path| folder.canonicalize().ok();
+        folder.is_some_and(|folder| {
+            folder == settings.storage || real(folder).is_some_and(|own| Some(own) == real(&settings.storage))
+        })
+    };
+    let file_absolute = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+    let place = if file.as_os_str() != "-" && lies_in_storage(file_absolute.parent()) {
+        StoragePlace::BesideScript
+    } else {
+        StoragePlace::At(settings.storage.to_string_lossy().into_owned())
+    };
+    let text = render(&baked, &place);
+    if file.as_os_str() == "-" {
+        ui::print(text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    write(&file_absolute, &text).map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))?;
+    ui::print(format_args!("{}\n", file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Written beside and moved over: the old one may be running.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = file.with_extension("sh.new");
+    fs::write(&draft, text)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&draft, file)
+}
+
+/// What is set, and what the script needs to find the build from anywhere.
+fn baked(settings: &Settings) -> Baked {
+    let mut baked = Baked::default();
+    let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into()).to_string_lossy().into_owned();
+    baked.set(Setting::Topdir, &absolute(settings.environment.get(&crate::settings::TOPDIR).unwrap_or(".")));
+    for setting in Setting::ALL {
+        if let Some(value) = settings.environment.named(setting.variable()) {
+            let value = match setting {
+                Setting::Topdir | Setting::AuthFile | Setting::CredsFile | Setting::CaCert | Setting::DeployDirImage => {
+                    absolute(value)
+                }
+                _ => value.to_owned(),
+            };
+            baked.set(setting, &value);
+        }
+    }
+    // Flags count before the environment, here as everywhere.
+    baked.set(Setting::Url, &settings.url_text);
+    baked.set(Setting::Namespace, settings.namespace.as_str());
+    baked
+}

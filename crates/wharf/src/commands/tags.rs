@@ -1,0 +1,40 @@
+//! `tags`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+use wharf_client::Silent;
+
+use super::usage_of;
+use crate::cli::Tags;
+use crate::image_name::ImageName;
+use crate::remote::{self, Remote};
+use crate::settings::Settings;
+use crate::ui::{self, Failure};
+
+/// Lists the tags of an image, one on each line.
+pub fn run(settings: &Settings, options: &Tags) -> Result<ExitCode, Failure> {
+    let Some(image) = &options.image else {
+        return usage_of("tags", "wharf tags container-base");
+    };
+    let name = ImageName::parse(settings, image)?;
+    if let Some(reference) = &name.reference {
+        return Err(Failure::new(format!("{image} names one image already, by {reference}")));
+    }
+    let found = remote::run(async {
+        let registry = Remote::open(settings, &options.auth, Arc::new(Silent)).await?.registry;
+        registry.tags(&name.repository).await.map_err(|error| remote::failure(&error))
+    })?;
+    // A repository that holds nothing with a name is as good as none.
+    let Some(tags) = found.filter(|tags| !tags.is_empty()) else {
+        return Err(Failure::new(format!("Image not found: {}", name.repository))
+            .hint(format!("`{} list` lists the images that have tags", ui::program())));
+    };
+    if options.json {
+        ui::print_json(&json!({ "name": name.repository.as_str(), "tags": tags }))?;
+    } else {
+        ui::print(tags.iter().map(|tag| format!("{tag}\n")).collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,92 @@
+//! The registry that a command talks to, and what its failures mean to people.
+
+use std::sync::Arc;
+
+use wharf_client::{Access, ClientError, Features, Observer, Registry};
+
+use crate::cli::AuthOptions;
+use crate::settings::Settings;
+use crate::ui::{self, Failure};
+
+/// A registry that has answered.
+pub struct Remote {
+    /// The registry.
+    pub registry: Registry,
+    /// What it can do beyond the specification.
+    pub features: Features,
+}
+
+impl Remote {
+    /// The configured registry, asked whether it is there.
+    pub async fn open(settings: &Settings, options: &AuthOptions, observer: Arc<dyn Observer>) -> Result<Self, Failure> {
+        let access = crate::access::of_registry(settings, options)?;
+        Self::reach(access, observer).await.map_err(|error| Self::absent(settings, &error))
+    }
+
+    /// Any registry, asked whether it is there.
+    pub async fn reach(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
+        let registry = Registry::new(access, observer)?;
+        let features = registry.ping().await?;
+        if let Some(why) = registry.unverified() {
+            let origin = registry.address().origin();
+            ui::warn(&format!("the certificate of {origin} is not believed: {why}"));
+        }
+        Ok(Self { registry, features })
+    }
+
+    fn absent(settings: &Settings, error: &ClientError) -> Failure {
+        let ClientError::Unreachable { origin, source } = error else { return failure(error) };
+        let failure = Failure::new(format!("Registry not responding at {origin}")).because(source.as_ref());
+        if settings.url.is_local() {
+            failure.hint(format!("`{} start` starts it", ui::program()))
+        } else {
+            failure.hint(format!("it is named by {}", crate::settings::URL.name))
+        }
+    }
+}
+
+/// A report of what a registry answered.
+pub fn failure(error: &ClientError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    let failure = match std::error::Error::source(error) {
+        Some(source) => failure.because(source),
+        None => failure,
+    };
+    match hint(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Unauthorized { known: false, .. } => Some(
+            "give credentials: --creds USER:PASSWORD, --token, --credsfile, --authfile, or --use-home-auth for those of a login; \
+             for the source of an import with --src- in front"
+                .to_owned(),
+        ),
+        ClientError::Tls { .. } => Some(format!(
+            "{} names the authority to believe; {}=false believes anybody, {}=1 means plain HTTP",
+            crate::settings::CA_CERT.name,
+            crate::settings::TLS_VERIFY.name,
+            crate::settings::INSECURE.name
+        )),
+        ClientError::Status { status, .. } if status.as_u16() == 507 => {
+            Some(format!("its disk is full; `{} delete` and `{} gc` make room", ui::program(), ui::program()))
+        }
+        ClientError::Status { status, .. } if status.as_u16() == 413 => {
+            Some("a proxy in front of the registry limits the size of what is sent".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Runs what talks to registries. One thread does: the network and the disk are what is waited for.
+pub fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new("cannot run a client").because(&error))?;
+    let result = runtime.block_on(work);
+    // A thread that still reads for an upload which was given up is not waited for.
+    runtime.shutdown_background();
+    result
+}
