@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod architecture;
-//pub mod deploy;
+pub mod deploy;
 pub mod git;
 pub mod script;
 pub mod tags;

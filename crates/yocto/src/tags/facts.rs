@@ -46,8 +46,10 @@ impl Facts {
 
     /// As [`now`](Self::now), at another local time.
     pub fn at(time: DateTime, topdir: Option<&Path>) -> Self {
-        let folder = topdir.filter(|topdir| !topdir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { time, folder: folder.to_path_buf(), repository: OnceLock::new() }
+        let topdir = topdir.filter(|topdir| !topdir.as_os_str().is_empty()).map(Path::to_path_buf);
+        // Warnings name the folder, and `.` would tell nobody which.
+        let folder = topdir.or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("."));
+        Self { time, folder, repository: OnceLock::new() }
     }
 
     /// The warnings that a strategy gives rise to, for the run to say once.
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_empty_topdir_is_none() {
-        assert_eq!(Facts::now(Some(Path::new(""))).folder, Path::new("."));
+        assert_eq!(Facts::now(Some(Path::new(""))).folder, std::env::current_dir().unwrap());
         assert_eq!(Facts::now(Some(Path::new("/a"))).folder, Path::new("/a"));
     }
 }

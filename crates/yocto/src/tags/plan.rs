@@ -83,11 +83,12 @@ pub fn plan(strategy: &Strategy, facts: &Facts, version: Option<&str>) -> Result
 }
 
 impl TagPlan {
-    /// The further tags of an image of one architecture: `TAG-ARCH` for every tag but `latest`; none when the strategy does not
-    /// ask for them. `architecture` is the build's name, as [`build_name`](crate::architecture::build_name) gives it.
+    /// The further tags of an image of one architecture: `TAG-ARCH` for every tag but `latest`, unless it is one of the tags already; none
+    /// when the strategy does not ask for them. `architecture` is the build's name, as [`build_name`](crate::architecture::build_name) gives it.
     pub fn arch_tags(&self, architecture: &str) -> Result<Vec<Tag>, TagsError> {
         let named = self.tags.iter().filter(|tag| self.with_architecture && tag.as_str() != LATEST);
-        named.map(|tag| parse(&format!("{tag}-{architecture}"), "arch")).collect()
+        let tags = named.map(|tag| parse(&format!("{tag}-{architecture}"), "arch")).collect::<Result<Vec<_>, _>>()?;
+        Ok(tags.into_iter().filter(|tag| !self.tags.contains(tag)).collect())
     }
 }
 
@@ -148,6 +149,9 @@ mod tests {
         assert_eq!(texts(&plan.arch_tags("x86_64").unwrap()), ["1.2-x86_64", "1-x86_64", "8a3f2b1-x86_64"]);
         let without = made("semver latest sha", &facts(), Some("1.2")).unwrap();
         assert_eq!(without.arch_tags("x86_64"), Ok(vec![]));
+        let same = Facts::with(Repository { commit: Ok("1".to_owned()), branch: Ok("1-arm".to_owned()) });
+        let twice = made("sha branch arch", &same, None).unwrap();
+        assert_eq!(texts(&twice.arch_tags("arm").unwrap()), ["1-arm-arm"]);
     }
 
     #[test]
