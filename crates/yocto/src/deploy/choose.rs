@@ -47,7 +47,7 @@ pub(super) fn choose(
         let group = if candidate.found.link.is_some() { &mut linked } else { &mut plain };
         group.entry(candidate.found.name.clone()).or_default().push(candidate);
     }
-
+    plain.retain(|name, _| !linked.contains_key(name));
     let mut candidates: Vec<Candidate> = linked.into_values().chain(plain.into_values()).filter_map(newest).collect();
     // A layout that several names lead to counts under that of a link; of several links, under the one that has the layout's own name.
     candidates.sort_by_key(|candidate| (candidate.found.link.is_none(), !candidate.own_name));
