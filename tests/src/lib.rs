@@ -7,8 +7,10 @@
 
 mod check;
 pub mod clients;
+mod command;
 mod config;
 mod content;
+mod deploy;
 mod http;
 mod multipart;
 mod repo;
@@ -17,11 +19,13 @@ mod server;
 mod trace;
 
 pub use check::{CODES, eventually};
+pub use command::{Ran, Wharf, run_tool};
 pub use config::Config;
 pub use content::{
     DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, artifact,
     descriptor, empty_index, index, random, sha256, sha512,
 };
+pub use deploy::{Deploy, image_for, image_of, write_blob, write_index, write_layout};
 pub use http::{Connection, Framing, Request, Response};
 pub use multipart::{Part, parts};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};

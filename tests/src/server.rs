@@ -43,9 +43,14 @@ impl Program {
     fn path(self) -> PathBuf {
         match self {
             Self::Distribution => "docker-registry".into(),
-            Self::Wharf => std::env::var_os("WHARF_BIN").map_or_else(built_binary, PathBuf::from),
+            Self::Wharf => binary(),
         }
     }
+}
+
+/// The program under test.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("WHARF_BIN").map_or_else(built_binary, PathBuf::from)
 }
 
 /// The `wharf` of the profile these tests were built with: test programs lie in `target/<profile>/deps`.
