@@ -8,7 +8,7 @@ use crate::peer::Peer;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Measures wharf beside Debian's docker-registry, nginx and plain files on this machine, and prints medians and ratios
+Measures wharf beside Debian's docker-registry, nginx, skopeo and plain files on this machine, and prints medians and ratios
 
 Usage: wharf-bench [OPTIONS]
 
@@ -22,7 +22,7 @@ Usage: wharf-bench [OPTIONS]
       --list          print the names of the rows
 
 The wharf program is the one in WHARF_BIN, else the one beside this program
-Needs nginx, docker-registry and wrk: apt install nginx-light docker-registry wrk
+Needs nginx, docker-registry, wrk and skopeo: apt install nginx-light docker-registry wrk skopeo
 ";
 
 /// What was asked for.

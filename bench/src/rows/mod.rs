@@ -6,6 +6,7 @@ use crate::report::Report;
 
 mod blob_get;
 mod collection;
+mod command_push;
 mod image_pull;
 mod image_push;
 mod large_get;
@@ -44,4 +45,7 @@ pub const ROWS: &[Row] = &[
         run: memory::uploads,
     },
     Row { name: "collection", title: "99th percentile of a push while a collection frees 10,000 blobs", run: collection::run },
+    Row { name: "push-new", title: "`wharf push` of a new image, 10 layers, 500 MB", run: command_push::new },
+    Row { name: "push-changed", title: "`wharf push` of the same with one small layer changed", run: command_push::changed },
+    Row { name: "push-unchanged", title: "`wharf push` of the same, unchanged", run: command_push::unchanged },
 ];
