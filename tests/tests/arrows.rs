@@ -120,6 +120,27 @@ fn the_registry_knows_no_database() {
     assert!(!found.contains("wharf"));
 }
 
+/// The client side knows what travels, and nothing of how a server keeps it.
+#[test]
+fn the_client_knows_no_server() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-client");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-oci"].into());
+    graph.expect_without("wharf-client", &found, &["rusqlite", "libsqlite3-sys"]);
+}
+
+/// The build side reads folders: no HTTP, no runtime, no database.
+#[test]
+fn the_build_side_knows_no_network() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-yocto");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-oci"].into());
+    graph.expect_without("wharf-yocto", &found, &["tokio", "rusqlite", "libsqlite3-sys"]);
+    graph.expect_without("wharf-yocto", &found, &HTTP);
+}
+
 /// Only the binary, the tests and the benches see the registry's inside.
 #[test]
 fn only_the_binary_knows_the_registry() {

@@ -76,6 +76,9 @@ fn masked(text: &str) -> Vec<String> {
     let text = text.replace(own.to_str().expect("a path in UTF-8"), "target/release/wharf");
     let text = masked_after(&text, "sha256:", |c| c.is_ascii_hexdigit());
     let text = masked_after(&text, "localhost:", |c| c.is_ascii_digit());
+    // The tag of the time: 20260112-143022.
+    let text = masked_after(&text, "container-base:20", |c| c.is_ascii_digit() || c == '-');
+    let text = masked_after(&text, "container-base: 20", |c| c.is_ascii_digit() || c == '-');
     // What only a first run on a machine says.
     let often = |line: &&str| !line.starts_with("install ") && !line.starts_with("build   this takes");
     text.lines().filter(often).map(str::to_owned).collect()
@@ -93,10 +96,7 @@ fn masked_after(text: &str, before: &str, part: impl Fn(char) -> bool) -> String
 
 /// Takes out an architecture for which apt had no package: Ubuntu's mirrors have one each.
 fn without(lines: &mut Vec<String>, architecture: &str, machine: &str) {
-    lines.retain(|line| line.starts_with("list ") || !line.contains(architecture) && !line.contains(machine));
-    for line in lines {
-        *line = line.replace(&format!("\"{architecture}\""), "").replace("[,", "[").replace(",]", "]");
-    }
+    lines.retain(|line| !line.contains(architecture) && !line.contains(machine));
 }
 
 #[test]
@@ -125,7 +125,11 @@ fn the_transcript_is_what_happens() {
     assert!(second.status.success(), "{}", text(&second.stderr));
     let again = text(&second.stdout);
     assert_eq!(again.lines().last(), printed.lines().last());
-    let digests = |text: &str| text.lines().filter(|line| line.starts_with("push ")).map(str::to_owned).collect::<Vec<_>>();
+    let digests = |text: &str| {
+        let pushed = text.lines().filter(|line| line.starts_with("push "));
+        pushed.filter_map(|line| line.rsplit_once(' ')).map(|(_, digest)| digest.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&printed).len(), 2, "{printed}");
     assert_eq!(digests(&again), digests(&printed));
     assert!(place.command(&wharf()).arg("status").output().expect("run wharf").status.success(), "it goes on running");
 
@@ -153,36 +157,6 @@ fn a_folder_without_images_is_told() {
     let place = Place::new();
     let output = place.command(&root().join("scripts/run")).env("DEPLOY_DIR_IMAGES", "nothing").output().expect("run");
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("no *-oci layout"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no folder nothing with images"), "{}", text(&output.stderr));
     assert!(!place.path().join("container-registry").exists(), "nothing was started");
-}
-
-/// Of the builds of one image only the one that counts.
-#[test]
-fn of_several_builds_one_is_pushed() {
-    let place = Place::new();
-    let layouts = [
-        "qemux86-64/linked-qemux86-64.rootfs-20260101000000-oci",
-        "qemux86-64/linked-qemux86-64.rootfs-20260102000000-oci",
-        "qemux86-64/dated-qemux86-64-20260101000000.rootfs-oci",
-        "qemux86-64/dated-qemux86-64-20260102000000.rootfs-oci",
-        "qemuarm64/plain-oci",
-        "qemuarm64/linked-latest-oci",
-    ];
-    for layout in layouts {
-        std::fs::create_dir_all(place.path().join(layout)).expect("a folder");
-        std::fs::write(place.path().join(layout).join("oci-layout"), "").expect("a file");
-    }
-    let link = place.path().join("qemux86-64/linked-qemux86-64-oci");
-    std::os::unix::fs::symlink("linked-qemux86-64.rootfs-20260101000000-oci", link).expect("a link");
-    std::fs::create_dir_all(place.path().join("qemuarm64/other-oci")).expect("a folder that is no layout");
-    let output = Command::new(root().join("scripts/find-layouts")).arg(".").current_dir(place.path()).output().expect("run");
-    assert!(output.status.success());
-    let expected = [
-        "dated\t./qemux86-64/dated-qemux86-64-20260102000000.rootfs-oci",
-        "linked\t./qemuarm64/linked-latest-oci",
-        "linked\t./qemux86-64/linked-qemux86-64-oci",
-        "plain\t./qemuarm64/plain-oci",
-    ];
-    assert_eq!(text(&output.stdout).lines().collect::<Vec<_>>(), expected);
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use wharf_yocto::deploy::Places;
 use wharf_yocto::script::{Baked, Setting, StoragePlace, render};
 
 use crate::cli::Script;
@@ -52,10 +53,23 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     fs::rename(&draft, file)
 }
 
+/// The script is called from anywhere.
+fn absolute(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
+/// The same for a list of folders.
+fn all_absolute(list: &str) -> String {
+    match Places::parse_list(list) {
+        Places::Machine(folder) => absolute(folder),
+        Places::Machines(folders) => folders.into_iter().map(absolute).collect::<Vec<_>>().join(" "),
+    }
+}
+
 /// What is set, and what the script needs to find the build from anywhere.
 fn baked(settings: &Settings) -> Baked {
     let mut baked = Baked::default();
-    let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into()).to_string_lossy().into_owned();
     baked.set(Setting::Topdir, &absolute(settings.environment.get(&crate::settings::TOPDIR).unwrap_or(".")));
     for setting in Setting::ALL {
         if let Some(value) = settings.environment.named(setting.variable()) {
@@ -63,6 +77,7 @@ fn baked(settings: &Settings) -> Baked {
                 Setting::Topdir | Setting::AuthFile | Setting::CredsFile | Setting::CaCert | Setting::DeployDirImage => {
                     absolute(value)
                 }
+                Setting::DeployDirImages => all_absolute(value),
                 _ => value.to_owned(),
             };
             baked.set(setting, &value);
