@@ -78,7 +78,9 @@ impl Observer for Progress {
         open.entry(*digest).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(size));
             // Both are constant and right; without them a bar is plainer.
-            let style = ProgressStyle::with_template("  {prefix}  {bar:24} {binary_bytes:>11} of {binary_total_bytes}  {msg}");
+            let style = ProgressStyle::with_template(
+                "  {prefix}  {bar:24} {binary_bytes:>11} of {binary_total_bytes}  {msg}  {binary_bytes_per_sec}",
+            );
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
             bar.set_prefix(short(digest));
             bar.set_message("sending");

@@ -18,6 +18,7 @@ use wharf_oci::{NameError, RepositoryName};
 
 /// Flags that several commands share.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Flags {
     /// Address of the registry, HOST[:PORT] (CONTAINER_REGISTRY_URL)
     #[arg(long, global = true, value_name = "URL")]

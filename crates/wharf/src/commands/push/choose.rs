@@ -146,7 +146,8 @@ fn places(settings: &Settings) -> Places {
         (None, Some(list)) => Places::parse_list(list),
         (None, None) => {
             let topdir = environment.get(&settings::TOPDIR).unwrap_or(settings::TOPDIR.default);
-            Places::Machines(vec![Path::new(topdir).join("tmp/deploy/images")])
+            let topdir = std::path::absolute(topdir).unwrap_or_else(|_| topdir.into());
+            Places::Machines(vec![topdir.join("tmp/deploy/images")])
         }
     }
 }

@@ -52,6 +52,10 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
         if failed.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
+        // What is wrong with a single one was said.
+        if wanted == 1 {
+            return Err(Failure::Reported);
+        }
         failed.sort();
         failed.dedup();
         Err(Failure::new(format!("{} of {wanted} not pushed: {}", failed.len(), failed.join(", "))))
