@@ -173,3 +173,6 @@ pub(crate) fn attested(descriptor: &Descriptor) -> Option<&str> {
 fn annotation<'a>(descriptor: &'a Descriptor, name: &str) -> Option<&'a str> {
     descriptor.annotation(name)
 }
+
+#[cfg(test)]
+mod tests;
