@@ -13,9 +13,12 @@ mod content;
 mod deploy;
 mod http;
 mod multipart;
+mod proxy;
 mod repo;
 mod scene;
+mod scripted;
 mod server;
+mod token_server;
 mod trace;
 
 pub use check::{CODES, eventually};
@@ -28,7 +31,10 @@ pub use content::{
 pub use deploy::{Deploy, image_for, image_of, write_blob, write_index, write_layout};
 pub use http::{Connection, Framing, Request, Response};
 pub use multipart::{Part, parts};
+pub use proxy::{Fault, Proxy};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};
 pub use scene::Scene;
+pub use scripted::{Asked, Reply, Scripted};
 pub use server::{Program, Server};
+pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Trace};

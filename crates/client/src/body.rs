@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::ClientError;
 use crate::error::Detail;
+use crate::retry::Patience;
 
 /// Bytes as they come, in pieces of any size.
 pub type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send + Sync>>;
@@ -105,10 +106,17 @@ fn deepest(error: &reqwest::Error) -> crate::error::Cause {
     reason.to_string().into()
 }
 
-/// An answer's body, when it is no longer than `most` bytes.
-pub(crate) async fn read(origin: &str, mut response: Response, most: usize) -> Result<Bytes, ClientError> {
+/// An answer's body, when it is no longer than `most` bytes, never stands still for longer than `patience` allows, and is not endlessly slow.
+pub(crate) async fn read(origin: &str, mut response: Response, most: usize, patience: &Patience) -> Result<Bytes, ClientError> {
+    let stalled = |after| ClientError::Stalled { origin: origin.to_owned(), after };
+    let end = Instant::now() + patience.answer;
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| connection(origin, error))? {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = patience.stall.min(left);
+        let read = tokio::time::timeout(limit, response.chunk()).await;
+        let read = read.map_err(|_| stalled(if limit == left { patience.answer } else { limit }))?;
+        let Some(chunk) = read.map_err(|error| connection(origin, error))? else { break };
         if bytes.len() + chunk.len() > most {
             return Err(ClientError::Protocol {
                 origin: origin.to_owned(),
@@ -120,16 +128,20 @@ pub(crate) async fn read(origin: &str, mut response: Response, most: usize) -> R
     Ok(bytes.freeze())
 }
 
-/// The error that an unexpected answer is.
-pub(crate) async fn status(origin: &str, method: &Method, path: &str, mut response: Response) -> ClientError {
+/// The error that an unexpected answer is, with as much of its words as comes within `wait`.
+pub(crate) async fn status(origin: &str, method: &Method, path: &str, mut response: Response, wait: Duration) -> ClientError {
     let (status, retry_after) = (response.status(), retry_after(response.headers()));
     let mut bytes = BytesMut::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_ERROR {
-            break;
+    let words = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MAX_ERROR {
+                break;
+            }
         }
-    }
+    };
+    // The status is known; a text that does not come in time is not waited for.
+    let _ = tokio::time::timeout(wait, words).await;
     let (origin, method, path, details) = (origin.to_owned(), method.clone(), path.to_owned(), details(&bytes));
     match status {
         StatusCode::UNAUTHORIZED => ClientError::Unauthorized { origin, known: false, details },

@@ -145,6 +145,8 @@ impl<'a> Pusher<'a> {
     ) -> Result<Tagged, ClientError> {
         let reference = Reference::Tag(tag.clone());
         let mut written = None;
+        // What was refused: it may be there all the same, when only the answer to an earlier attempt was lost.
+        let mut refused = None;
         for attempt in 0..CONTENTION {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
@@ -157,7 +159,8 @@ impl<'a> Pusher<'a> {
                     let whole = &offer.whole.descriptor;
                     let (digest, media_type) =
                         fetched.as_ref().map_or((whole.digest, &whole.media_type), |found| (found.digest, &found.media_type));
-                    let (unchanged, replaced) = written.map_or((true, false), |replaced| (false, replaced));
+                    let own = written.or(refused.filter(|(refused, _)| *refused == digest).map(|(_, replaced)| replaced));
+                    let (unchanged, replaced) = own.map_or((true, false), |replaced| (false, replaced));
                     return Ok(Tagged { tag, digest, media_type: media_type.clone(), unchanged, replaced });
                 }
             };
@@ -174,6 +177,7 @@ impl<'a> Pusher<'a> {
             let (media_type, bytes) = (descriptor.media_type.clone(), manifest.bytes.clone());
             let put = self.registry.put_manifest(repository, &reference, &media_type, bytes, precondition).await?;
             if put == Put::Refused {
+                refused = Some((descriptor.digest, replaces));
                 continue;
             }
             if self.features.conditional_push {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{Method, StatusCode};
 use reqwest::{Response, Url};
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use crate::ClientError;
 use crate::auth::Scope;
 use crate::body::{self, Chunks};
 use crate::observer::Observer;
-use crate::retry::Attempts;
-use crate::transport::{Access, Ask, Transport};
+use crate::retry::{Attempts, Patience};
+use crate::transport::{Access, Ask, Transport, is_passing};
 
 /// Everything that a tag may lead to.
 const MANIFESTS: &str = concat!(
@@ -23,10 +23,16 @@ const MANIFESTS: &str = concat!(
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, ",
     "application/vnd.oci.artifact.manifest.v1+json, */*;q=0.1"
 );
+/// The digest of an answer's content, as the registry has it.
+const CONTENT_DIGEST: &str = "docker-content-digest";
 /// Bytes of one page of a listing at most.
 const MAX_PAGE: usize = 16 << 20;
 /// Pages of one listing at most: with a server's usual hundred a page that is a million.
 const MAX_PAGES: usize = 10_000;
+/// Bytes of all pages of one listing at most, which is more than that million needs.
+const MAX_LISTING: usize = 64 << 20;
+/// Attempts at the first question. Who is not there, or no registry, is to be told soon.
+const PINGS: u32 = 3;
 
 /// A manifest as a registry gave it; its bytes were compared with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +104,21 @@ impl Registry {
         self.transport.unverified()
     }
 
-    /// Asks whether it is there at all, once and without retries, and learns what it can do (distribution-spec, "Determining
-    /// Support"). An answer that asks for credentials is an answer.
+    /// Asks whether it is there at all, and learns what it can do (distribution-spec, "Determining Support"). An answer that asks for
+    /// credentials is an answer. Where nobody listens is told at once; other passing failures are tried again a few times.
     pub async fn ping(&self) -> Result<Features, ClientError> {
+        let patience = Patience { attempts: self.transport.patience.attempts.min(PINGS), ..self.transport.patience.clone() };
+        let mut attempts = Attempts::new(&patience);
+        loop {
+            match self.ping_once().await {
+                Err(error @ ClientError::Unreachable { .. }) => return Err(error),
+                Err(error) => self.transport.pause(&mut attempts, "GET /v2/", error).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn ping_once(&self) -> Result<Features, ClientError> {
         let ask = Ask::new(Method::GET, self.transport.url(""), &NO_SCOPE);
         let response = self.transport.once(&ask).await;
         let response = match response {
@@ -122,9 +140,19 @@ impl Registry {
 
     /// The manifest that a tag or digest leads to; `None` when there is none.
     pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Fetched>, ClientError> {
-        let scope = Scope::pull(repository);
         let url = self.manifest_url(repository, reference);
-        let response = self.transport.send(Ask::new(Method::GET, url, &scope).with(ACCEPT, MANIFESTS)).await?;
+        let what = format!("GET {}", url.path());
+        self.transport.again(&what, || self.manifest_once(repository, reference, url.clone())).await
+    }
+
+    async fn manifest_once(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        url: Url,
+    ) -> Result<Option<Fetched>, ClientError> {
+        let scope = Scope::pull(repository);
+        let response = self.transport.follow(Ask::new(Method::GET, url, &scope).with(ACCEPT, MANIFESTS)).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
@@ -133,14 +161,15 @@ impl Registry {
         let origin = self.transport.origin();
         let declared = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = declared.split(';').next().unwrap_or_default().trim().to_owned();
-        let bytes = body::read(&origin, response, MAX_MANIFEST).await?;
-        let digest = match reference {
-            Reference::Digest(digest) if Digest::of(digest.algorithm(), &bytes) != *digest => {
-                return Err(ClientError::Content { origin, digest: *digest });
-            }
-            Reference::Digest(digest) => *digest,
-            Reference::Tag(_) => Digest::sha256(&bytes),
+        let named = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
+        let bytes = self.transport.read(response, MAX_MANIFEST).await?;
+        let (wanted, digest) = match reference {
+            Reference::Digest(digest) => (Some(*digest), *digest),
+            Reference::Tag(_) => (named, Digest::sha256(&bytes)),
         };
+        if let Some(digest) = wanted.filter(|wanted| Digest::of(wanted.algorithm(), &bytes) != *wanted) {
+            return Err(ClientError::Content { origin, digest });
+        }
         Ok(Some(Fetched { media_type, digest, bytes }))
     }
 
@@ -148,7 +177,11 @@ impl Registry {
     pub async fn resolve(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Digest>, ClientError> {
         let scope = Scope::pull(repository);
         let url = self.manifest_url(repository, reference);
-        let response = self.transport.send(Ask::new(Method::HEAD, url, &scope).with(ACCEPT, MANIFESTS)).await?;
+        let asked = || async {
+            let response = self.transport.follow(Ask::new(Method::HEAD, url.clone(), &scope).with(ACCEPT, MANIFESTS)).await?;
+            if is_passing(response.status()) { Err(self.unexpected(&Method::HEAD, response).await) } else { Ok(response) }
+        };
+        let response = self.transport.again(&format!("HEAD {}", url.path()), asked).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
@@ -156,7 +189,7 @@ impl Registry {
         }
         let named =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.trim_matches('"').parse().ok());
-        match named("docker-content-digest").or_else(|| named(ETAG.as_str())) {
+        match named(CONTENT_DIGEST).or_else(|| named(ETAG.as_str())) {
             Some(digest) => Ok(Some(digest)),
             None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
         }
@@ -212,8 +245,8 @@ impl Registry {
         let response = self.transport.send(Ask::new(Method::HEAD, self.blob_url(repository, digest), &scope)).await?;
         match response.status() {
             StatusCode::OK => Ok(true),
-            // Where blobs are given out by redirect, a redirect is a yes.
-            status if status.is_redirection() => Ok(true),
+            // Where blobs are given out by redirect, a redirect is a yes. A permanent one leads to another address of the registry.
+            StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(self.unexpected(&Method::HEAD, response).await),
         }
@@ -227,27 +260,26 @@ impl Registry {
             ask = ask.with(RANGE, &format!("bytes={offset}-"));
         }
         let response = self.transport.follow(ask).await?;
-        let skip = match response.status() {
-            StatusCode::OK => offset,
-            StatusCode::PARTIAL_CONTENT if offset > 0 => 0,
+        let (origin, digest) = (self.transport.origin(), descriptor.digest);
+        let begin = match response.status() {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT if offset > 0 => match first_byte(&response).unwrap_or(offset) {
+                begin if begin <= offset => begin,
+                _ => return Err(ClientError::Protocol { origin, what: format!("another range of {digest} than was asked for") }),
+            },
             _ => return Err(self.unexpected(&Method::GET, response).await),
         };
-        let expected = descriptor.size - offset + skip;
+        let expected = descriptor.size.saturating_sub(begin);
         if response.content_length().is_some_and(|length| length != expected) {
-            return Err(ClientError::Content { origin: self.transport.origin(), digest: descriptor.digest });
+            return Err(ClientError::Content { origin, digest });
         }
-        Ok(self.chunks(response, skip))
+        Ok(self.chunks(response, digest, offset - begin, expected))
     }
 
     /// A whole blob of at most [`MAX_MANIFEST`] bytes, such as an image's configuration, compared with its digest; `None` when there is none.
     pub async fn small_blob(&self, repository: &RepositoryName, descriptor: &Descriptor) -> Result<Option<Bytes>, ClientError> {
-        let mut attempts = Attempts::new(&self.transport.patience);
-        loop {
-            match self.small_blob_once(repository, descriptor).await {
-                Err(error) => self.transport.pause(&mut attempts, &format!("GET {}", descriptor.digest), error).await?,
-                found => return found,
-            }
-        }
+        let what = format!("GET {}", self.blob_url(repository, &descriptor.digest).path());
+        self.transport.again(&what, || self.small_blob_once(repository, descriptor)).await
     }
 
     async fn small_blob_once(&self, repository: &RepositoryName, descriptor: &Descriptor) -> Result<Option<Bytes>, ClientError> {
@@ -260,7 +292,7 @@ impl Registry {
             StatusCode::NOT_FOUND => return Ok(None),
             _ => return Err(self.unexpected(&Method::GET, response).await),
         }
-        let bytes = body::read(&origin, response, MAX_MANIFEST).await?;
+        let bytes = self.transport.read(response, MAX_MANIFEST).await?;
         let digest = descriptor.digest;
         if Digest::of(digest.algorithm(), &bytes) == digest {
             Ok(Some(bytes))
@@ -269,26 +301,35 @@ impl Registry {
         }
     }
 
-    /// The body of an answer, without its first `skip` bytes.
-    fn chunks(&self, response: Response, skip: u64) -> Chunks {
+    /// The body of an answer that is to have `left` bytes, without its first `skip` ones.
+    fn chunks(&self, response: Response, digest: Digest, skip: u64, left: u64) -> Chunks {
         let (origin, stall) = (self.transport.origin(), self.transport.patience.stall);
-        let state = (response.bytes_stream(), skip);
-        Box::pin(futures_util::stream::unfold(state, move |(mut stream, mut skip)| {
+        let state = (response.bytes_stream(), skip, left);
+        Box::pin(futures_util::stream::unfold(state, move |(mut stream, mut skip, mut left)| {
             let origin = origin.clone();
             async move {
                 loop {
-                    let chunk = match tokio::time::timeout(stall, stream.next()).await {
-                        Err(_) => return Some((Err(ClientError::Stalled { origin, after: stall }), (stream, skip))),
-                        Ok(None) => return None,
-                        Ok(Some(Err(error))) => return Some((Err(body::connection(&origin, error)), (stream, skip))),
-                        Ok(Some(Ok(chunk))) => chunk,
+                    let origin = origin.clone();
+                    let read = match tokio::time::timeout(stall, stream.next()).await {
+                        Ok(None) if left == 0 => return None,
+                        Ok(Some(Ok(chunk))) if chunk.len() as u64 <= left => Ok(chunk),
+                        Ok(Some(Ok(_))) => Err(ClientError::Content { origin, digest }),
+                        Ok(Some(Err(error))) => Err(body::connection(&origin, error)),
+                        // Without a length before it, a body that was cut looks like a whole one.
+                        Ok(None) => Err(ClientError::Broken { origin, source: format!("{left} bytes are missing").into() }),
+                        Err(_) => Err(ClientError::Stalled { origin, after: stall }),
                     };
+                    let chunk = match read {
+                        Ok(chunk) => chunk,
+                        Err(error) => return Some((Err(error), (stream, skip, left))),
+                    };
+                    left -= chunk.len() as u64;
                     let passed = (chunk.len() as u64).min(skip);
                     skip -= passed;
                     // Never more than the chunk's own length.
                     let rest = chunk.slice(usize::try_from(passed).unwrap_or(chunk.len())..);
                     if !rest.is_empty() {
-                        return Some((Ok(rest), (stream, skip)));
+                        return Some((Ok(rest), (stream, skip, left)));
                     }
                 }
             }
@@ -328,17 +369,19 @@ impl Registry {
     ) -> Result<Option<Vec<String>>, ClientError> {
         let origin = self.transport.origin();
         let mut all = Vec::new();
+        let mut size = 0;
         let mut next = Some(first);
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { return Ok(Some(all)) };
-            let response = self.transport.send(Ask::new(Method::GET, url, scope)).await?;
-            match response.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND if all.is_empty() => return Ok(None),
-                _ => return Err(self.unexpected(&Method::GET, response).await),
+            let what = format!("GET {}", url.path());
+            let Some((bytes, following)) = self.transport.again(&what, || self.page(url.clone(), scope)).await? else {
+                return Ok((!all.is_empty()).then_some(all));
+            };
+            next = following;
+            size += bytes.len();
+            if size > MAX_LISTING {
+                return Err(ClientError::Protocol { origin, what: format!("a listing of more than {MAX_LISTING} bytes") });
             }
-            next = following(&response);
-            let bytes = body::read(&origin, response, MAX_PAGE).await?;
             let page = serde_json::from_slice(&bytes)
                 .map_err(|_| ClientError::Protocol { origin: origin.clone(), what: "a listing that does not read".to_owned() })?;
             all.extend(entries(page));
@@ -346,9 +389,20 @@ impl Registry {
         Err(ClientError::Protocol { origin, what: format!("a listing of more than {MAX_PAGES} pages") })
     }
 
+    /// One page and the address of the next; `None` when there is no such listing.
+    async fn page(&self, url: Url, scope: &Scope) -> Result<Option<(Bytes, Option<Url>)>, ClientError> {
+        let response = self.transport.follow(Ask::new(Method::GET, url, scope)).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.unexpected(&Method::GET, response).await),
+        }
+        let next = following(&response);
+        Ok(Some((self.transport.read(response, MAX_PAGE).await?, next)))
+    }
+
     pub(crate) async fn unexpected(&self, method: &Method, response: Response) -> ClientError {
-        let path = response.url().path().to_owned();
-        body::status(&self.transport.origin(), method, &path, response).await
+        self.transport.refusal(method, response).await
     }
 
     fn manifest_url(&self, repository: &RepositoryName, reference: &Reference) -> Url {
@@ -362,6 +416,12 @@ impl Registry {
 
 static NO_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::none);
 static CATALOG_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::catalog);
+
+/// Where the bytes of a 206 begin (RFC 9110, section 14.4).
+fn first_byte(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
+}
 
 /// The next page: `Link: </v2/…?last=x&n=y>; rel="next"`, on the same server.
 fn following(response: &Response) -> Option<Url> {

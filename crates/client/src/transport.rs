@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use reqwest::{Body, Client, Response, Url, redirect};
+use reqwest::{Body, Client, RequestBuilder, Response, Url, redirect};
 
 use crate::ClientError;
 use crate::address::Address;
@@ -95,7 +95,7 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| ClientError::Setup(error.into()))?;
-        let auth = Auth::new(address.clone(), credentials);
+        let auth = Auth::new(address.clone(), credentials, patience.clone());
         Ok(Self { client, address, base, auth, patience, unverified, observer })
     }
 
@@ -145,10 +145,24 @@ impl Transport {
         loop {
             let error = match self.once(&ask).await {
                 Ok(response) if !is_passing(response.status()) => return Ok(response),
-                Ok(response) => body::status(&self.origin(), &ask.method, ask.url.path(), response).await,
+                Ok(response) => self.refusal(&ask.method, response).await,
                 Err(error) => error,
             };
             self.pause(&mut attempts, &what(&ask), error).await?;
+        }
+    }
+
+    /// Makes attempts until one succeeds or fails for good. An attempt takes in the whole answer: a body may break as well.
+    pub(crate) async fn again<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let mut attempts = Attempts::new(&self.patience);
+        loop {
+            match attempt().await {
+                Err(error) => self.pause(&mut attempts, what, error).await?,
+                done => return done,
+            }
         }
     }
 
@@ -175,14 +189,13 @@ impl Transport {
                 (_, true) => request,
                 _ => request.body(ask.content.clone()),
             };
-            let answer = tokio::time::timeout(self.patience.answer, request.send()).await.map_err(|_| self.stalled())?;
-            let response = answer.map_err(|error| body::connection(&self.origin(), error))?;
+            let response = self.answer(request, &ask.method, self.origin()).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
             if again && self.is_ours(&ask.url) && self.auth.learn(response.headers(), ask.scope, sent.as_ref()).await? {
                 // The rest of a short answer is read so that its connection can be used again.
-                let _ = body::read(&self.origin(), response, 64 << 10).await;
+                let _ = self.read(response, 64 << 10).await;
                 again = false;
                 continue;
             }
@@ -192,7 +205,7 @@ impl Transport {
 
     async fn unauthorized(&self, ask: &Ask<'_>, response: Response, sent: bool) -> ClientError {
         let known = sent && self.auth.knows(ask.scope).await;
-        match body::status(&self.origin(), &ask.method, ask.url.path(), response).await {
+        match self.refusal(&ask.method, response).await {
             ClientError::Unauthorized { origin, details, .. } => ClientError::Unauthorized { origin, known, details },
             other => other,
         }
@@ -249,10 +262,25 @@ impl Transport {
         Ok(response)
     }
 
-    /// Asks for content, wherever redirects lead. The credentials stay here.
+    /// An answer's body of at most `most` bytes.
+    pub(crate) async fn read(&self, response: Response, most: usize) -> Result<Bytes, ClientError> {
+        body::read(&self.origin_of(response.url()), response, most, &self.patience).await
+    }
+
+    /// The error that an unexpected answer is.
+    pub(crate) async fn refusal(&self, method: &Method, response: Response) -> ClientError {
+        let (origin, path) = (self.origin_of(response.url()), response.url().path().to_owned());
+        body::status(&origin, method, &path, response, self.patience.stall).await
+    }
+
+    /// The registry as people write it, or whoever it sent us to.
+    fn origin_of(&self, url: &Url) -> String {
+        if self.is_ours(url) { self.origin() } else { url.origin().ascii_serialization() }
+    }
+
+    /// Asks for content (GET or HEAD), wherever redirects lead. The credentials stay here.
     pub(crate) async fn follow(&self, ask: Ask<'_>) -> Result<Response, ClientError> {
-        let headers = ask.headers.clone();
-        let scope = ask.scope;
+        let (method, headers, scope) = (ask.method.clone(), ask.headers.clone(), ask.scope);
         let mut response = self.once(&ask).await?;
         for _ in 0..MAX_REDIRECTS {
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -265,8 +293,8 @@ impl Transport {
                     what: "it redirects from HTTPS to plain HTTP".to_owned(),
                 });
             }
-            let next = Ask { method: Method::GET, url, scope, headers: headers.clone(), content: Bytes::new() };
-            response = self.elsewhere(&next).await?;
+            let next = Ask { method: method.clone(), url, scope, headers: headers.clone(), content: Bytes::new() };
+            response = if self.is_ours(&next.url) { self.once(&next).await? } else { self.elsewhere(&next).await? };
         }
         Err(ClientError::Protocol { origin: self.origin(), what: format!("more than {MAX_REDIRECTS} redirects") })
     }
@@ -275,12 +303,17 @@ impl Transport {
     async fn elsewhere(&self, ask: &Ask<'_>) -> Result<Response, ClientError> {
         let request =
             self.client.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone()).header(USER_AGENT, AGENT);
-        let answer = tokio::time::timeout(self.patience.answer, request.send()).await.map_err(|_| self.stalled())?;
-        answer.map_err(|error| body::connection(&self.origin(), error))
+        self.answer(request, &ask.method, self.origin_of(&ask.url)).await
     }
 
-    pub(crate) fn stalled(&self) -> ClientError {
-        ClientError::Stalled { origin: self.origin(), after: self.patience.stall }
+    /// Sends a request of which everything is at hand, and waits for the head of the answer.
+    async fn answer(&self, request: RequestBuilder, method: &Method, origin: String) -> Result<Response, ClientError> {
+        // Only what writes makes a registry hash and sync before it answers.
+        let limit = if method.is_safe() { self.patience.stall } else { self.patience.answer };
+        match tokio::time::timeout(limit, request.send()).await {
+            Err(_) => Err(ClientError::Stalled { origin, after: limit }),
+            Ok(answer) => answer.map_err(|error| body::connection(&origin, error)),
+        }
     }
 
     /// Credentials go to the registry itself and to nobody it points at.
@@ -295,7 +328,7 @@ impl Transport {
 
 const AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
 
-fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 

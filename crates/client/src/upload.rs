@@ -34,6 +34,22 @@ enum Begun {
     Open(Session),
 }
 
+/// Why a request on a session did not bring it forward.
+enum Setback {
+    /// The registry stands elsewhere than we thought: 416 (distribution-spec, "Pushing a blob in chunks").
+    Displaced(ClientError),
+    /// It has forgotten the upload.
+    Lost(ClientError),
+    /// Anything else, here or where the content comes from.
+    Failed(ClientError),
+}
+
+impl From<ClientError> for Setback {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Registry {
     /// Brings a blob into a repository, unless it is there. `siblings` are repositories of this registry that may hold it.
     ///
@@ -102,25 +118,23 @@ impl Upload<'_> {
                         session = Some(open);
                         continue;
                     }
-                    Err(error) => Err(error),
+                    Err(error) => Err(Setback::Failed(error)),
                 },
                 Some(open) if open.offset < size => self.send(open).await,
                 Some(open) => match self.finish(open).await {
                     Ok(()) => return Ok(How::Sent),
-                    Err(error) => Err(error),
+                    Err(setback) => Err(setback),
                 },
             };
-            let Err(error) = turn else { continue };
-            // 416: the registry stands elsewhere than we thought (distribution-spec, "Pushing a blob in chunks"). 404: it has forgotten the upload.
+            let Err(setback) = turn else { continue };
             let offset = session.as_ref().map_or(0, |open| open.offset);
-            let displaced = error.is_status(StatusCode::RANGE_NOT_SATISFIABLE);
-            // An upload of one byte is told from an empty one only by this.
-            let lost = session.is_some()
-                && (error.is_status(StatusCode::NOT_FOUND) || error.has_code("BLOB_UPLOAD_UNKNOWN") || displaced && offset == 0);
-            let passing = if lost || displaced {
-                ClientError::Broken { origin: transport.origin(), source: error.to_string().into() }
-            } else {
-                error
+            // Neither is a failure of anything: the next attempt may well succeed.
+            let again = |error: ClientError| ClientError::Broken { origin: transport.origin(), source: error.to_string().into() };
+            let (lost, passing) = match setback {
+                Setback::Failed(error) => (false, error),
+                // An upload of one byte is told from an empty one only by this.
+                Setback::Displaced(error) => (offset == 0, again(error)),
+                Setback::Lost(error) => (true, again(error)),
             };
             if offset > furthest {
                 furthest = offset;
@@ -168,7 +182,12 @@ impl Upload<'_> {
         if let Some(sibling) = sibling {
             url.query_pairs_mut().append_pair("from", sibling.as_str());
         }
-        let response = transport.once(&Ask::new(Method::POST, url, &self.scope)).await?;
+        let mut response = transport.once(&Ask::new(Method::POST, url, &self.scope)).await?;
+        if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+            // Not every registry understands the wish, or all of it.
+            let url = transport.url(&format!("{}/blobs/uploads/", self.repository));
+            response = transport.once(&Ask::new(Method::POST, url, &self.scope)).await?;
+        }
         match response.status() {
             StatusCode::CREATED => Ok(Begun::Here(How::Mounted)),
             StatusCode::ACCEPTED => Ok(Begun::Open(Session { url: transport.location(&response)?, offset: 0 })),
@@ -177,7 +196,7 @@ impl Upload<'_> {
     }
 
     /// Sends everything from the session's offset on, in one request.
-    async fn send(&self, session: &mut Session) -> Result<(), ClientError> {
+    async fn send(&self, session: &mut Session) -> Result<(), Setback> {
         let transport = &self.registry.transport;
         let (size, from, digest) = (self.descriptor.size, session.offset, self.descriptor.digest);
         let state = Arc::new(OutgoingState::default());
@@ -199,19 +218,23 @@ impl Upload<'_> {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT | StatusCode::CREATED => {
                 session.url = transport.location(&response)?;
                 session.offset = received(&response).unwrap_or_else(|| from + state.sent.load(Ordering::Relaxed));
-                Ok(())
+                if session.offset > from {
+                    return Ok(());
+                }
+                let nothing = "it took everything and kept nothing";
+                Err(ClientError::Broken { origin: transport.origin(), source: nothing.into() }.into())
             }
-            _ => Err(self.registry.unexpected(&Method::PATCH, response).await),
+            _ => Err(setback(self.registry.unexpected(&Method::PATCH, response).await)),
         }
     }
 
     /// Ends an upload of which the registry has everything.
-    async fn finish(&self, session: &Session) -> Result<(), ClientError> {
+    async fn finish(&self, session: &Session) -> Result<(), Setback> {
         let transport = &self.registry.transport;
         transport.observer.commits(&self.descriptor.digest);
         let url = self.ending(session.url.clone());
         let response = transport.once(&Ask::new(Method::PUT, url, &self.scope).with(CONTENT_TYPE, OCTETS)).await?;
-        self.created(&Method::PUT, response).await
+        self.created(&Method::PUT, response).await.map_err(setback)
     }
 
     async fn created(&self, method: &Method, response: Response) -> Result<(), ClientError> {
@@ -250,6 +273,17 @@ impl Upload<'_> {
             bytes.extend_from_slice(&chunk?);
         }
         Ok(bytes.freeze())
+    }
+}
+
+/// What a refusal of a request on a session means.
+fn setback(error: ClientError) -> Setback {
+    if error.is_status(StatusCode::RANGE_NOT_SATISFIABLE) {
+        Setback::Displaced(error)
+    } else if error.is_status(StatusCode::NOT_FOUND) || error.has_code("BLOB_UPLOAD_UNKNOWN") {
+        Setback::Lost(error)
+    } else {
+        Setback::Failed(error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a registry is reached, and who we are to it, out of options and environment.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wharf_client::{Access, Address, Credential, Credentials, CredentialsFile, Patience, Tls, Verify, from_variables};
 
@@ -21,6 +22,17 @@ pub struct Given<'a> {
     pub token: Option<&'a str>,
 }
 
+/// How patient to be with registries.
+pub fn patience(settings: &Settings) -> Result<Patience, Failure> {
+    let usual = Patience::default();
+    let Some(text) = settings.environment.get(&settings::STALL) else { return Ok(usual) };
+    let seconds = text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds));
+    match seconds.map(Duration::from_secs_f64) {
+        Some(stall) => Ok(Patience { stall, ..usual }),
+        None => Err(Failure::new(format!("{} is `{text}`, expected a number of seconds", settings::STALL.name))),
+    }
+}
+
 /// How the configured registry is reached.
 pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access, Failure> {
     let refused = |error: SettingsError| crate::instance::refused(&error);
@@ -36,7 +48,7 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
     let authority = settings.environment.get(&settings::CA_CERT).map(PathBuf::from);
     let authority = authority.unwrap_or_else(|| settings.storage.join("pki/ca.crt"));
     let tls = Tls { verify, authorities: authorities(&address.authority, Some(authority)) };
-    Ok(Access { address, credentials, tls, patience: Patience::default() })
+    Ok(Access { address, credentials, tls, patience: patience(settings)? })
 }
 
 /// The authorities to believe for a host: the one named, and those that the machine's engines believe for it.

@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::body;
 use crate::credentials::{Credential, Source as Credentials};
 use crate::error::Detail;
+use crate::retry::Patience;
 use challenge::Challenge;
 
 /// A token's life when its server does not say (Docker token specification).
@@ -70,6 +71,7 @@ impl Scope {
 pub(crate) struct Auth {
     address: Address,
     credentials: Credentials,
+    patience: Patience,
     state: Mutex<State>,
 }
 
@@ -95,8 +97,8 @@ struct TokenAnswer {
 }
 
 impl Auth {
-    pub(crate) fn new(address: Address, credentials: Credentials) -> Self {
-        Self { address, credentials, state: Mutex::default() }
+    pub(crate) fn new(address: Address, credentials: Credentials, patience: Patience) -> Self {
+        Self { address, credentials, patience, state: Mutex::default() }
     }
 
     /// The header for a request, when the registry has said that it wants one.
@@ -134,10 +136,11 @@ impl Auth {
             headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).flat_map(challenge::parse).collect();
         let mut state = self.state.lock().await;
         let credential = self.credential(&mut state, scope).await?;
-        // A token server may let anybody in; a password helps only who has one.
+        // A token server may let anybody in; a password helps only who has one. A token that was given is sent whatever the registry asks
+        // for: that it is not accepted is then the registry's own word.
         let usable = |challenge: &&Challenge| match challenge {
             Challenge::Bearer { .. } => true,
-            Challenge::Basic => matches!(credential, Some(Credential::Basic { .. })),
+            Challenge::Basic => matches!(credential, Some(Credential::Basic { .. } | Credential::Bearer(_))),
         };
         let Some(challenge) = offered.iter().find(usable) else { return Ok(false) };
         let is_new = state.challenge.as_ref() != Some(challenge);
@@ -187,6 +190,9 @@ impl Auth {
         }
         let pairs = service.map(|service| ("service", service)).into_iter();
         let pairs: Vec<_> = pairs.chain(scope.0.iter().map(|scope| ("scope", scope.as_str()))).collect();
+        let (server, path) = (url.origin().ascii_serialization(), url.path().to_owned());
+        let is_identity = matches!(credential, Some(Credential::Identity(_)));
+        let method = if is_identity { http::Method::POST } else { http::Method::GET };
         let request = if let Some(Credential::Identity(token)) = &credential {
             let form = [("grant_type", "refresh_token"), ("client_id", "wharf"), ("refresh_token", token.expose())];
             let mut form_url = url.clone();
@@ -203,16 +209,18 @@ impl Auth {
                 _ => client.get(url),
             }
         };
-        let response = request.send().await.map_err(|error| body::connection(&origin, error))?;
+        let answer = tokio::time::timeout(self.patience.stall, request.send()).await;
+        let stalled = |_| ClientError::Stalled { origin: server.clone(), after: self.patience.stall };
+        let response = answer.map_err(stalled)?.map_err(|error| body::connection(&server, error))?;
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
             let details = vec![Detail { code: String::new(), message: format!("its token server answered {status}") }];
             return Err(ClientError::Unauthorized { origin, known: credential.is_some(), details });
         }
         if status != StatusCode::OK {
-            return Err(body::status(&origin, &http::Method::GET, "token server", response).await);
+            return Err(body::status(&server, &method, &path, response, self.patience.stall).await);
         }
-        let bytes = body::read(&origin, response, MAX_ANSWER).await?;
+        let bytes = body::read(&server, response, MAX_ANSWER, &self.patience).await?;
         let strange = || ClientError::Protocol { origin: origin.clone(), what: "its token server sent no token".to_owned() };
         let answer: TokenAnswer = serde_json::from_slice(&bytes).map_err(|_| strange())?;
         let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or_else(strange)?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub use environment::Environment;
 pub use variables::{
     AUTH, AUTH_MODE, AUTHFILE, CA_CERT, CONFIG, CREDSFILE, DEPLOY_DIR_IMAGE, DEPLOY_DIR_IMAGES, IMAGE_VERSION, IMAGES, INSECURE,
-    NAMESPACE, SECURE, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY, TOPDIR, URL, VARIABLES, Variable,
+    NAMESPACE, SECURE, STALL, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY, TOPDIR, URL, VARIABLES, Variable,
 };
 
 use crate::config::{self, Loaded, Place, check::Value};

@@ -95,6 +95,9 @@ pub const CONFIG: Variable =
     variable(CONFIGURATION_PATH, "", "configuration file of `serve` and `start`, as for CNCF distribution");
 /// The program, for the script.
 pub const WHARF: Variable = variable("WHARF", "", "this program, for container-registry.sh");
+/// How long nothing may move.
+pub const STALL: Variable =
+    variable("WHARF_STALL", "60", "seconds for which a transfer may stand still before it is broken off and tried again");
 /// Colours.
 pub const NO_COLOR: Variable = variable("NO_COLOR", "", "no colours on a terminal");
 
@@ -124,5 +127,6 @@ pub static VARIABLES: &[&Variable] = &[
     &TOKEN,
     &CONFIG,
     &WHARF,
+    &STALL,
     &NO_COLOR,
 ];

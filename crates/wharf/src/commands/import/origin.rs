@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Patience, Registries, Registry, Tls, Verify};
+use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Registries, Registry, Tls, Verify};
 use wharf_oci::{ImageReference, RepositoryName};
 
 use crate::access::{self, Given};
@@ -79,11 +79,12 @@ impl Origin {
         let insecure = options.src_tls_verify.map_or(endpoint.insecure, |verify| !verify);
         let verify = if insecure { Verify::Off } else { Verify::Required };
         let tls = Tls { verify, authorities: access::authorities(&endpoint.host, options.src_ca_cert.clone()) };
+        let patience = access::patience(settings)?;
         let at = |https| Access {
             address: Address { https, authority: endpoint.host.clone() },
             credentials: credentials.clone(),
             tls: tls.clone(),
-            patience: Patience::default(),
+            patience: patience.clone(),
         };
         let is_loopback = at(true).address.is_loopback();
         // As engines do: the loopback speaks HTTP unless TLS is asked for, and what is insecure may do either.
