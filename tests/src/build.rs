@@ -1,5 +1,6 @@
 //! A build directory, and the registry that its images go to.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,4 +104,35 @@ impl Build {
 pub fn pack(folder: &Path, archive: &Path) {
     let packed = Command::new(clients::require("tar")).arg("-cf").arg(archive).arg("-C").arg(folder).arg(".").status();
     assert!(packed.expect("run tar").success());
+}
+
+/// A build directory whose registry is to be started by `wharf start`, on a port of its own. Whatever still runs is ended when it is dropped.
+pub struct Background {
+    /// The command, run in the build directory.
+    pub wharf: Wharf,
+    /// The registry's port.
+    pub port: u16,
+    folder: TempDir,
+}
+
+impl Background {
+    /// A build directory; nothing runs yet.
+    #[expect(clippy::new_without_default, reason = "it takes a port")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("wharf-build-").tempdir().expect("a build directory");
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+        let wharf = Wharf::new(folder.path()).env("CONTAINER_REGISTRY_URL", &format!("localhost:{port}"));
+        Self { wharf, port, folder }
+    }
+
+    /// A path in the build directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.wharf.run(&["stop", "--force"]);
+    }
 }

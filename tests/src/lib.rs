@@ -19,7 +19,7 @@ mod scene;
 mod server;
 mod trace;
 
-pub use build::{Build, pack};
+pub use build::{Background, Build, pack};
 pub use check::{CODES, eventually};
 pub use command::{Ran, Wharf, run_tool};
 pub use config::Config;
