@@ -102,7 +102,12 @@ async fn push(
             match tagged {
                 Ok(tagged) => {
                     if tagged.replaced {
-                        progress.warn(&format!("{reference} led to something without a platform before; it was replaced"));
+                        let why = if offer.entries.is_empty() {
+                            "what was pushed names no platform, and shares a tag with nothing"
+                        } else {
+                            "what it led to before names no platform"
+                        };
+                        progress.warn(&format!("{reference} was replaced: {why}"));
                     }
                     let unchanged = if tagged.unchanged { ", as before" } else { "" };
                     ui::detail(format_args!("{reference} leads to {}{unchanged}", tagged.media_type));
