@@ -113,16 +113,21 @@ fn merged(before: &[Descriptor], entries: &[Entry]) -> Vec<Descriptor> {
     let replaces = |old: &Descriptor, entry: &Entry| {
         let same = match (&old.platform, &entry.descriptor.platform) {
             (Some(old), Some(new)) => old.same_as(new),
-            _ => false,
+            _ => old.digest == entry.descriptor.digest,
         };
-        !is_attestation(old) && (same || old.digest == entry.descriptor.digest)
+        !is_attestation(old) && same
     };
     let gone: Vec<_> =
         before.iter().filter(|old| entries.iter().any(|entry| replaces(old, entry))).map(|old| old.digest.to_string()).collect();
+    let offered = || entries.iter().flat_map(|entry| &entry.attestations);
     let mut placed = vec![false; entries.len()];
-    let mut after = Vec::new();
+    let mut after: Vec<Descriptor> = Vec::new();
     for old in before {
         if attested(old).is_some_and(|digest| gone.iter().any(|gone| gone == digest)) {
+            // One that is offered again keeps its place: two pushers that each put theirs last would never both be content.
+            if offered().any(|new| new == old) && !after.contains(old) {
+                after.push(old.clone());
+            }
             continue;
         }
         match entries.iter().position(|entry| replaces(old, entry)) {
@@ -135,7 +140,8 @@ fn merged(before: &[Descriptor], entries: &[Entry]) -> Vec<Descriptor> {
         }
     }
     after.extend(entries.iter().zip(&placed).filter(|(_, placed)| !**placed).map(|(entry, _)| entry.descriptor.clone()));
-    after.extend(entries.iter().flat_map(|entry| entry.attestations.iter().cloned()));
+    let missing: Vec<_> = offered().filter(|new| !after.contains(new)).cloned().collect();
+    after.extend(missing);
     after
 }
 

@@ -178,6 +178,14 @@ proptest! {
         prop_assert_eq!(counted(&forth), counted(&back));
     }
 
+    /// Else two pushers that each look again after writing would undo each other's work for ever.
+    #[test]
+    fn what_was_pushed_is_kept_also_after_others_have_pushed(existing in a_tag(), (one, other) in two_pushes()) {
+        let (one, other) = (join(&one), join(&other));
+        let set = after(&after(&existing, &one), &other);
+        prop_assert_eq!(decide(&set, &one), Decision::Keep, "{:?}", set);
+    }
+
     #[test]
     fn what_is_of_other_platforms_stays_as_it_is(existing in any_tag(), images in images()) {
         let pushed = kinds(&images);
@@ -301,4 +309,13 @@ fn joining_one_image_leaves_it_as_it_is() {
     let offer = Image::plain(0, 0).offer();
     assert_eq!(Offer::join(vec![offer.clone()]), Some(offer));
     assert_eq!(Offer::join(Vec::new()), None);
+}
+
+/// Builders that left the variant out of the configuration told it in the index alone.
+#[test]
+fn an_image_that_is_there_for_another_platform_stays_there() {
+    let pushed = Image::plain(2, 0);
+    let older = Descriptor { platform: Some("linux/arm/v6".parse().unwrap()), ..pushed.entry().descriptor };
+    let set = after(&index(vec![older.clone()]), &pushed.offer());
+    assert_eq!(descriptors(&set), [older, pushed.entry().descriptor]);
 }
