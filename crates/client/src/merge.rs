@@ -28,18 +28,41 @@ pub struct Offer {
     pub whole: Manifest,
     /// The platforms; none for an artifact, and for an image that names no platform.
     pub entries: Vec<Entry>,
+    /// Nobody made the whole: it is put together here, so that another order of the same entries is as good.
+    pub is_joined: bool,
 }
 
 impl Offer {
-    /// Several images under one tag: an index of them, in this order. The platforms differ.
+    /// Several images under one tag, from the oldest to the newest: of two for one platform the newest counts, and one that names no platform
+    /// shares the tag with nothing. What is left is one of them as it is, or an index, the same whatever the order was.
     pub fn join(offers: Vec<Offer>) -> Option<Offer> {
-        let mut offers = offers;
-        if offers.len() < 2 {
-            return offers.pop();
+        let mut joined: Vec<Entry> = Vec::new();
+        let mut whole: Option<Offer> = None;
+        for offer in offers {
+            if offer.entries.is_empty() || joined.is_empty() {
+                joined.clone_from(&offer.entries);
+                whole = Some(offer);
+                continue;
+            }
+            joined.retain(|old| !offer.entries.iter().any(|new| same_platform(&old.descriptor, &new.descriptor)));
+            whole = joined.is_empty().then(|| offer.clone());
+            joined.extend(offer.entries);
         }
-        let entries: Vec<_> = offers.into_iter().flat_map(|offer| offer.entries).collect();
-        let whole = manifest_of(&index_of(entries.iter()));
-        Some(Offer { whole, entries })
+        if whole.is_some() {
+            return whole;
+        }
+        joined.sort_by_key(|entry| {
+            entry.descriptor.platform.as_ref().map(|platform| (platform.to_string(), platform.os_version.clone()))
+        });
+        let whole = manifest_of(&index_of(joined.iter()));
+        (!joined.is_empty()).then_some(Offer { whole, entries: joined, is_joined: true })
+    }
+}
+
+fn same_platform(old: &Descriptor, new: &Descriptor) -> bool {
+    match (&old.platform, &new.platform) {
+        (Some(old), Some(new)) => old.same_as(new),
+        _ => old.digest == new.digest,
     }
 }
 
@@ -94,6 +117,9 @@ pub fn decide(existing: &Existing, offer: &Offer) -> Decision {
         Existing::Index(_, index) => (index.manifests.clone(), Some(index)),
     };
     let after = merged(&before, &offer.entries);
+    if offer.is_joined && after == before {
+        return Decision::Keep;
+    }
     if after.len() == offer.entries.iter().map(|entry| 1 + entry.attestations.len()).sum::<usize>() {
         // Nothing of the others is left.
         return whole(false);
@@ -101,7 +127,11 @@ pub fn decide(existing: &Existing, offer: &Offer) -> Decision {
     match index {
         Some(_) if after == before => Decision::Keep,
         Some(index) => Decision::Set {
-            manifest: Box::new(manifest_of(&ImageIndex { media_type: type_for(&after), manifests: after, ..index.clone() })),
+            manifest: Box::new(manifest_of(&ImageIndex {
+                media_type: kept_type(index, &after),
+                manifests: after,
+                ..index.clone()
+            })),
             replaces: false,
         },
         None => Decision::Set { manifest: Box::new(manifest_of(&new_index(after))), replaces: false },
@@ -110,13 +140,7 @@ pub fn decide(existing: &Existing, offer: &Offer) -> Decision {
 
 /// The entries of an index with those of `entries` put in: each in the place of its platform's old one, or at the end.
 fn merged(before: &[Descriptor], entries: &[Entry]) -> Vec<Descriptor> {
-    let replaces = |old: &Descriptor, entry: &Entry| {
-        let same = match (&old.platform, &entry.descriptor.platform) {
-            (Some(old), Some(new)) => old.same_as(new),
-            _ => old.digest == entry.descriptor.digest,
-        };
-        !is_attestation(old) && same
-    };
+    let replaces = |old: &Descriptor, entry: &Entry| !is_attestation(old) && same_platform(old, &entry.descriptor);
     let gone: Vec<_> =
         before.iter().filter(|old| entries.iter().any(|entry| replaces(old, entry))).map(|old| old.digest.to_string()).collect();
     let offered = || entries.iter().flat_map(|entry| &entry.attestations);
@@ -158,6 +182,11 @@ fn new_index(manifests: Vec<Descriptor>) -> ImageIndex {
 fn type_for(manifests: &[Descriptor]) -> String {
     let docker = manifests.iter().all(|manifest| manifest.media_type == media_type::DOCKER_MANIFEST);
     if docker { media_type::DOCKER_LIST } else { media_type::OCI_INDEX }.to_owned()
+}
+
+/// An index stays what it is, unless it is a list of Docker's that comes to hold something else.
+fn kept_type(index: &ImageIndex, manifests: &[Descriptor]) -> String {
+    if index.media_type == media_type::DOCKER_LIST { type_for(manifests) } else { index.media_type.clone() }
 }
 
 /// An index as it is pushed.

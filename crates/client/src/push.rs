@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_oci::{Descriptor, Digest, Document, ImageConfig, Reference, RepositoryName, Tag};
 
 use crate::merge::{Decision, Existing, Offer, decide};
 use crate::observer::How;
-use crate::registry::{Features, Fetched, Precondition, Put};
+use crate::registry::{Fetched, Precondition, Put};
 use crate::source::Source;
 use crate::tree::{Manifest, Tree};
 use crate::{ClientError, Registry};
@@ -20,9 +20,11 @@ const AT_ONCE: usize = 4;
 const TAGS_AT_ONCE: usize = 4;
 /// Attempts at a tag that others set at the same moment.
 const CONTENTION: u32 = 64;
-/// How long after setting a tag it is read again where the registry knows no preconditions: another pusher that had read before
-/// has written by then.
-const SETTLE: Duration = Duration::from_millis(100);
+/// How long after setting a tag it is read again where the registry knows no preconditions. Another pusher that read it before may write over it until then, and
+/// finds out nothing; one that takes longer to write is not noticed.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Whose own writing took long is likely to meet others on as slow a line: it waits so many times as long.
+const SLOWER: u32 = 4;
 
 /// What became of a tree's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,15 +74,14 @@ pub struct Tagged {
 /// A registry that several images are brought to.
 pub struct Pusher<'a> {
     registry: &'a Registry,
-    features: Features,
     /// In which repository a blob was last seen in this run: it can be mounted from there.
     seen: Mutex<BTreeMap<Digest, RepositoryName>>,
 }
 
 impl<'a> Pusher<'a> {
-    /// Pushes to a registry that can do this much beyond the specification, as [`Registry::ping`] tells.
-    pub fn new(registry: &'a Registry, features: Features) -> Self {
-        Self { registry, features, seen: Mutex::default() }
+    /// Pushes to a registry that was [asked](Registry::ping) what it can do; of one that was not, nothing beyond the specification is expected.
+    pub fn new(registry: &'a Registry) -> Self {
+        Self { registry, seen: Mutex::default() }
     }
 
     /// Brings everything that is below the root of a tree into a repository. Nothing is tagged, and the root itself is not sent:
@@ -110,14 +111,14 @@ impl<'a> Pusher<'a> {
         Ok((how, blob.size))
     }
 
-    /// Pushes a manifest by digest, unless it is there. One that is there holds everything it names.
-    async fn put(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<(), ClientError> {
+    /// Pushes a manifest by digest, and says so, unless it is there. One that is there holds everything it names.
+    async fn put(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<bool, ClientError> {
         let reference = Reference::Digest(manifest.descriptor.digest);
         if self.registry.resolve(repository, &reference).await?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let (media_type, bytes) = (&manifest.descriptor.media_type, manifest.bytes.clone());
-        self.registry.put_manifest(repository, &reference, media_type, bytes, Precondition::None).await.map(|_| ())
+        self.registry.put_manifest(repository, &reference, media_type, bytes, Precondition::None).await.map(|_| true)
     }
 
     /// Sets tags to what is offered, merged with the platforms that others have there. The content must have been
@@ -151,6 +152,7 @@ impl<'a> Pusher<'a> {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
             }
+            let begun = Instant::now();
             let fetched = self.registry.manifest(repository, &reference).await?;
             let existing = self.existing(repository, fetched.as_ref()).await?;
             let (manifest, replaces) = match (decide(&existing, offer), &fetched) {
@@ -164,12 +166,16 @@ impl<'a> Pusher<'a> {
                     return Ok(Tagged { tag, digest, media_type: media_type.clone(), unchanged, replaced });
                 }
             };
-            // An index needs what it names, which is elsewhere only pushed as what a tag leads to.
+            // An index needs what it names, which is otherwise only pushed as what a tag leads to. Then others may have gone on meanwhile.
+            let mut waited = false;
             for root in roots.iter().filter(|root| root.descriptor.digest != manifest.descriptor.digest) {
-                self.put(repository, root).await?;
+                waited |= self.put(repository, root).await?;
+            }
+            if waited && !self.registry.features().conditional_push {
+                continue;
             }
             let precondition = match &fetched {
-                _ if !self.features.conditional_push => Precondition::None,
+                _ if !self.registry.features().conditional_push => Precondition::None,
                 Some(found) => Precondition::Is(found.digest),
                 None => Precondition::Absent,
             };
@@ -180,12 +186,12 @@ impl<'a> Pusher<'a> {
                 refused = Some((descriptor.digest, replaces));
                 continue;
             }
-            if self.features.conditional_push {
+            if self.registry.features().conditional_push {
                 return Ok(Tagged { tag, digest: descriptor.digest, media_type, unchanged: false, replaced: replaces });
             }
             // The next turn looks whether it still is so; whoever wrote over it in between is merged with.
             written = Some(written.unwrap_or(false) || replaces);
-            tokio::time::sleep(SETTLE.mul_f64(0.5 + fastrand::f64())).await;
+            tokio::time::sleep(SETTLE.max(begun.elapsed() * SLOWER).mul_f64(1.0 + fastrand::f64() / 2.0)).await;
         }
         Err(ClientError::Contended { tag: tag.to_string(), attempts: CONTENTION })
     }
@@ -193,12 +199,13 @@ impl<'a> Pusher<'a> {
     /// What a manifest under a tag means for merging.
     async fn existing(&self, repository: &RepositoryName, fetched: Option<&Fetched>) -> Result<Existing, ClientError> {
         let Some(fetched) = fetched else { return Ok(Existing::Nothing) };
-        let mut descriptor = Descriptor::new(&fetched.media_type, fetched.digest, fetched.bytes.len() as u64);
         match Document::parse(&fetched.bytes, &fetched.media_type) {
             Ok(Document::Index(index)) if index.manifests.iter().any(|child| child.platform.is_some()) => {
                 Ok(Existing::Index(fetched.digest, index))
             }
             Ok(Document::Image(image)) if image.is_image() => {
+                // Its own word counts: a header may be as unspecific as application/json.
+                let mut descriptor = Descriptor::new(&image.media_type, fetched.digest, fetched.bytes.len() as u64);
                 let config = self.registry.small_blob(repository, &image.config).await?;
                 // A configuration that is gone or does not read leaves an image that says nothing of its platform.
                 let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());

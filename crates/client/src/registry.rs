@@ -1,6 +1,6 @@
 //! One registry, and everything that can be asked of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -81,17 +81,20 @@ pub enum Deleted {
 pub struct Features {
     /// It takes `If-Match` and `If-None-Match` on a push of a manifest.
     pub conditional_push: bool,
+    /// It mounts a blob from whatever repository has it, without being told which.
+    pub mounts_from_any: bool,
 }
 
 /// A registry.
 pub struct Registry {
     pub(crate) transport: Transport,
+    features: OnceLock<Features>,
 }
 
 impl Registry {
     /// A registry that is asked as `access` says. Nothing is sent yet.
     pub fn new(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
-        Ok(Self { transport: Transport::new(access, observer)? })
+        Ok(Self { transport: Transport::new(access, observer)?, features: OnceLock::new() })
     }
 
     /// Where it is.
@@ -113,9 +116,18 @@ impl Registry {
             match self.ping_once().await {
                 Err(error @ ClientError::Unreachable { .. }) => return Err(error),
                 Err(error) => self.transport.pause(&mut attempts, "GET /v2/", error).await?,
-                answered => return answered,
+                answered => {
+                    let features = answered?;
+                    // Whoever asks again is told the same.
+                    return Ok(*self.features.get_or_init(|| features));
+                }
             }
         }
+    }
+
+    /// What it can do beyond the specification: what [`ping`](Self::ping) found, and before that nothing.
+    pub fn features(&self) -> Features {
+        self.features.get().copied().unwrap_or_default()
     }
 
     async fn ping_once(&self) -> Result<Features, ClientError> {
@@ -128,8 +140,8 @@ impl Registry {
         match response.status() {
             StatusCode::OK => {
                 let named = response.headers().get("wharf-features").and_then(|value| value.to_str().ok()).unwrap_or_default();
-                let conditional_push = named.split(',').any(|name| name.trim() == "manifest-if-match");
-                Ok(Features { conditional_push })
+                let has = |feature: &str| named.split(',').any(|name| name.trim() == feature);
+                Ok(Features { conditional_push: has("manifest-if-match"), mounts_from_any: has("mount-from-any") })
             }
             StatusCode::NOT_FOUND => {
                 Err(ClientError::Protocol { origin: self.transport.origin(), what: "it does not know /v2/".to_owned() })

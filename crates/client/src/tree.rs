@@ -7,12 +7,15 @@ use wharf_oci::{Descriptor, Digest, Document, ImageConfig, ImageIndex, Platform,
 
 use crate::ClientError;
 use crate::merge::{Entry, Offer, is_attestation};
+use crate::registry::Fetched;
 use crate::source::Source;
 
 /// Indexes inside indexes, at most: a build makes one, and a collection of builds two.
 const MAX_DEPTH: usize = 4;
-/// Manifests below one root, at most.
+/// Manifests that are read below one root, at most, the same one each time it is named.
 const MAX_MANIFESTS: usize = 4_096;
+/// Bytes of these manifests at most: they are all in memory until they are pushed.
+const MAX_BYTES: usize = 64 << 20;
 
 /// A manifest's bytes, and how others name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ struct Reader<'a> {
     manifests: Vec<Manifest>,
     seen: BTreeSet<Digest>,
     blobs: Vec<Descriptor>,
+    /// Manifests and bytes that were read.
+    read: (usize, usize),
 }
 
 /// What reading one manifest found out beside what it names.
@@ -59,6 +64,12 @@ impl Tree {
         Self::below(source, root.clone(), bytes).await
     }
 
+    /// The same for a manifest that was fetched already.
+    pub async fn of(source: &dyn Source, fetched: &Fetched) -> Result<Self, ClientError> {
+        let root = Descriptor::new(&fetched.media_type, fetched.digest, fetched.bytes.len() as u64);
+        Self::below(source, root, fetched.bytes.clone()).await
+    }
+
     /// The same for an index that the source does not hold: one made of images that it does.
     pub async fn of_index(source: &dyn Source, index: &ImageIndex) -> Result<Self, ClientError> {
         let bytes = Bytes::from(index.to_bytes());
@@ -67,7 +78,7 @@ impl Tree {
     }
 
     async fn below(source: &dyn Source, mut descriptor: Descriptor, bytes: Bytes) -> Result<Self, ClientError> {
-        let mut reader = Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), blobs: Vec::new() };
+        let mut reader = Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), blobs: Vec::new(), read: (0, 0) };
         let facts = reader.read(&descriptor, &bytes, 0).await?;
         // The root is told apart, for a tag may come to lead to something else.
         reader.manifests.retain(|manifest| manifest.descriptor.digest != descriptor.digest);
@@ -77,7 +88,7 @@ impl Tree {
         let own =
             root.descriptor.platform.is_some().then(|| Entry { descriptor: root.descriptor.clone(), attestations: Vec::new() });
         let entries = facts.entries.iter().cloned().chain(own).collect();
-        let offer = Offer { whole: root.clone(), entries };
+        let offer = Offer { whole: root.clone(), entries, is_joined: false };
         let mut blobs = reader.blobs;
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         Ok(Self { root, manifests: reader.manifests, blobs, offer, facts })
@@ -142,14 +153,15 @@ impl Reader<'_> {
                 self.blob(child);
                 continue;
             }
-            if depth == MAX_DEPTH || self.manifests.len() >= MAX_MANIFESTS {
+            if depth == MAX_DEPTH || self.read.0 >= MAX_MANIFESTS || self.read.1 >= MAX_BYTES {
                 let what = format!(
-                    "{} holds indexes more than {MAX_DEPTH} deep, or more than {MAX_MANIFESTS} manifests",
+                    "{} holds indexes more than {MAX_DEPTH} deep, or more than {MAX_MANIFESTS} manifests or {MAX_BYTES} bytes of them",
                     descriptor.digest
                 );
                 return Err(ClientError::Excess(what));
             }
             let bytes = self.source.document(child).await?;
+            self.read = (self.read.0 + 1, self.read.1 + bytes.len());
             let found = Box::pin(self.read(child, &bytes, depth + 1)).await?;
             if self.seen.insert(child.digest) {
                 self.manifests.push(Manifest { descriptor: plain(child), bytes });
@@ -157,9 +169,9 @@ impl Reader<'_> {
             if is_attestation(child) {
                 continue;
             }
-            // What the index says of an image's platform counts before what the image says of itself: that is what clients look at.
             // In one time zone, as all tools write it, the order of texts is that of times.
             facts.created = facts.created.max(found.created);
+            // What the index says of an image's platform counts before what the image says of itself: that is what clients look at.
             let platform = child.platform.clone().filter(|platform| !platform.is_unknown()).or(found.platform);
             match &mut labels {
                 None => labels = Some(found.labels),

@@ -51,7 +51,7 @@ impl From<ClientError> for Setback {
 }
 
 impl Registry {
-    /// Brings a blob into a repository, unless it is there. `siblings` are repositories of this registry that may hold it.
+    /// Brings a blob into a repository, unless it is there. `sibling` is a repository of this registry that may hold it.
     ///
     /// After a broken connection it goes on where the registry says it stands; only when the registry has forgotten the
     /// upload it begins anew.
@@ -78,7 +78,7 @@ impl Registry {
         // A registry that refuses the content for its digest says less than a look at the content itself. When that is right, it was
         // altered on its way, which is worth one more attempt.
         if let Err(error) = &result
-            && error.has_code("DIGEST_INVALID")
+            && ["DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID"].iter().any(|code| error.has_code(code))
         {
             let looked = source.verify(descriptor).await;
             result = match looked {
@@ -178,12 +178,17 @@ impl Upload<'_> {
             let response = transport.once(&Ask::new(Method::PUT, url, &self.scope).content(OCTETS, content)).await?;
             return self.created(&Method::PUT, response).await.map(|()| Begun::Here(How::Sent));
         }
-        url.query_pairs_mut().append_pair("mount", &digest.to_string());
+        // Without a repository to mount from, some take the wish for a mistake (Quay).
+        if sibling.is_some() || self.registry.features().mounts_from_any {
+            url.query_pairs_mut().append_pair("mount", &digest.to_string());
+        }
         if let Some(sibling) = sibling {
             url.query_pairs_mut().append_pair("from", sibling.as_str());
         }
-        let mut response = transport.once(&Ask::new(Method::POST, url, &self.scope)).await?;
-        if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+        let mut response = transport.once(&Ask::new(Method::POST, url.clone(), &self.scope)).await?;
+        if url.query().is_some()
+            && matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+        {
             // Not every registry understands the wish, or all of it.
             let url = transport.url(&format!("{}/blobs/uploads/", self.repository));
             response = transport.once(&Ask::new(Method::POST, url, &self.scope)).await?;
@@ -210,7 +215,10 @@ impl Upload<'_> {
         let chunks = self.source.blob(self.descriptor, from).await?;
         let content = Outgoing { chunks, left: size - from, state: state.clone(), told };
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(OCTETS))]);
-        if let Ok(range) = HeaderValue::from_str(&format!("{from}-{}", size - 1)) {
+        // All of it at once is a stream, which has no range: some limit the length of a chunk, and take this for one (GHCR).
+        if from > 0
+            && let Ok(range) = HeaderValue::from_str(&format!("{from}-{}", size - 1))
+        {
             headers.insert(CONTENT_RANGE, range);
         }
         let response = transport.stream(Method::PATCH, session.url.clone(), &self.scope, headers, content).await?;

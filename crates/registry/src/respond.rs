@@ -14,6 +14,8 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub(crate) const FEATURES: HeaderName = HeaderName::from_static("wharf-features");
 /// Manifest pushes honour preconditions.
 pub(crate) const MANIFEST_IF_MATCH: HeaderValue = HeaderValue::from_static("manifest-if-match");
+/// All of them: preconditions, and mounting a blob from whatever repository has it, when no `from` is given.
+pub(crate) const ALL_FEATURES: HeaderValue = HeaderValue::from_static("manifest-if-match, mount-from-any");
 /// The UUID of an upload, as the reference implementation sends it.
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Correlates an answer with a log line.

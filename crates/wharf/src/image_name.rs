@@ -15,11 +15,11 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// Reads `NAME`, `NAME:TAG` or `NAME@DIGEST`. A name without a slash is in the configured namespace; in front of one with slashes the
-    /// registry's own address may stand, as it does in what `push` prints.
+    /// Reads `NAME`, `NAME:TAG` or `NAME@DIGEST`. A name without a slash is in the configured namespace, unless the registry's
+    /// own address stands in front of it, as it does in what `push` prints.
     pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {
         let own = format!("{}/", settings.url.authority());
-        let text = text.strip_prefix(&own).unwrap_or(text);
+        let (text, is_whole) = text.strip_prefix(&own).map_or((text, false), |rest| (rest, true));
         let wrong = |error: &dyn std::error::Error| Failure::new(format!("`{text}` is no image's name")).because(error);
         let (name, digest) = match text.split_once('@') {
             None => (text, None),
@@ -29,9 +29,14 @@ impl ImageName {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse::<Tag>().map_err(|error| wrong(&error))?)),
             _ => (name, None),
         };
-        let repository = settings.repository(name).map_err(|error| wrong(&error))?;
-        // A digest says it exactly, whatever the tag leads to by now.
-        Ok(Self { repository, reference: digest.map(Reference::Digest).or(tag.map(Reference::Tag)) })
+        let repository = if is_whole { name.parse() } else { settings.repository(name) }.map_err(|error| wrong(&error))?;
+        let reference = match (tag, digest) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::new(format!("`{text}` has both a tag and a digest")).hint("name the one that is meant"));
+            }
+            (tag, digest) => digest.map(Reference::Digest).or(tag.map(Reference::Tag)),
+        };
+        Ok(Self { repository, reference })
     }
 }
 
@@ -53,12 +58,13 @@ mod tests {
             ("app:1.0".to_owned(), "yocto/app 1.0".to_owned()),
             ("other/app:1.0".to_owned(), "other/app 1.0".to_owned()),
             ("localhost:5000/yocto/app:1.0".to_owned(), "yocto/app 1.0".to_owned()),
+            ("localhost:5000/app:1.0".to_owned(), "app 1.0".to_owned()),
             (format!("app@{digest}"), format!("yocto/app {digest}")),
-            (format!("app:1.0@{digest}"), format!("yocto/app {digest}")),
         ] {
             assert_eq!(show(&text), Some(shown), "{text}");
         }
-        for text in ["", "App", "app:", "app:#", "app@sha256:0", "localhost:5001/app", ":tag", "@"] {
+        for text in ["", "App", "app:", "app:#", "app@sha256:0", "localhost:5001/app", ":tag", "@", &format!("app:1.0@{digest}")]
+        {
             assert_eq!(show(text), None, "{text}");
         }
     }

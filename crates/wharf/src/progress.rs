@@ -35,20 +35,22 @@ impl Progress {
         Self { bars, open: Mutex::default() }
     }
 
+    /// Lets something write above the bars.
+    pub fn above(&self, write: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Says a line above the bars.
     pub fn say(&self, line: impl std::fmt::Display) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| ui::say(line)),
-            None => ui::say(line),
-        }
+        self.above(|| ui::say(line));
     }
 
     /// Warns above the bars.
     pub fn warn(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| ui::warn(text)),
-            None => ui::warn(text),
-        }
+        self.above(|| ui::warn(text));
     }
 
     fn with(&self, digest: &Digest, act: impl FnOnce(&ProgressBar)) {

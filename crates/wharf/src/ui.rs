@@ -211,6 +211,26 @@ pub fn print(text: impl Display) -> Result<(), Failure> {
     })
 }
 
+/// Results that come one after the other, of work that goes on also when nobody can read them any more.
+#[derive(Debug, Default)]
+pub struct Output {
+    problem: Option<Failure>,
+}
+
+impl Output {
+    /// Text on standard output, unless an earlier one could not be written.
+    pub fn print(&mut self, text: impl Display) {
+        if self.problem.is_none() {
+            self.problem = print(text).err();
+        }
+    }
+
+    /// What became of it.
+    pub fn end(self) -> Result<(), Failure> {
+        self.problem.map_or(Ok(()), Err)
+    }
+}
+
 /// A JSON document on standard output, on lines that people can read too.
 pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(format_args!("{value:#}\n"))

@@ -37,10 +37,10 @@ impl Image {
     fn offer(&self) -> Offer {
         let entry = self.entry();
         if self.attestations > 0 {
-            return Offer { whole: manifest_of(&index_of([&entry].into_iter())), entries: vec![entry] };
+            return Offer { whole: manifest_of(&index_of([&entry].into_iter())), entries: vec![entry], is_joined: false };
         }
         let whole = Manifest { descriptor: entry.descriptor.clone(), bytes: Bytes::new() };
-        Offer { whole, entries: vec![entry] }
+        Offer { whole, entries: vec![entry], is_joined: false }
     }
 }
 
@@ -257,7 +257,7 @@ fn two_architectures_make_an_index_and_the_next_build_replaces_its_own() {
 #[test]
 fn what_has_no_platform_is_replaced_and_so_is_anything_by_it() {
     let image = Image::plain(0, 0).offer();
-    let artifact = Offer { whole: manifest(media_type::OCI_MANIFEST, "artifact"), entries: Vec::new() };
+    let artifact = Offer { whole: manifest(media_type::OCI_MANIFEST, "artifact"), entries: Vec::new(), is_joined: false };
     let digest = artifact.whole.descriptor.digest;
     let replaced_by = |offer: &Offer| Decision::Set { manifest: Box::new(offer.whole.clone()), replaces: true };
     assert_eq!(decide(&Existing::Other(digest), &image), replaced_by(&image));
@@ -318,4 +318,24 @@ fn an_image_that_is_there_for_another_platform_stays_there() {
     let older = Descriptor { platform: Some("linux/arm/v6".parse().unwrap()), ..pushed.entry().descriptor };
     let set = after(&index(vec![older.clone()]), &pushed.offer());
     assert_eq!(descriptors(&set), [older, pushed.entry().descriptor]);
+}
+
+#[test]
+fn of_two_images_for_one_platform_the_newer_is_joined() {
+    let (old, new, other) = (Image::plain(0, 0), Image::plain(0, 1), Image::plain(1, 0));
+    let joined = |images: &[&Image]| Offer::join(images.iter().map(|image| image.offer()).collect()).unwrap();
+    assert_eq!(joined(&[&old, &new]), new.offer());
+    assert_eq!(joined(&[&old, &other, &new]), joined(&[&new, &other]));
+    assert_eq!(joined(&[&other, &new]), joined(&[&new, &other]), "the order does not matter");
+    let artifact = Offer { whole: manifest(media_type::OCI_MANIFEST, "artifact"), entries: Vec::new(), is_joined: false };
+    assert_eq!(Offer::join(vec![old.offer(), artifact.clone()]), Some(artifact.clone()));
+    assert_eq!(Offer::join(vec![artifact, old.offer()]), Some(old.offer()));
+}
+
+#[test]
+fn an_index_of_ours_is_kept_in_any_order() {
+    let (one, two) = (Image::plain(0, 0), Image::plain(1, 0));
+    let there = index(vec![two.entry().descriptor, one.entry().descriptor]);
+    let joined = Offer::join(vec![one.offer(), two.offer()]).unwrap();
+    assert_eq!(decide(&there, &joined), Decision::Keep);
 }

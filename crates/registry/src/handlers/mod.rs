@@ -53,7 +53,7 @@ pub(crate) async fn handle(
         Endpoint::ReadBlob(repository, digest) => blobs::read(context, &repository, &digest, headers, head).await,
         Endpoint::Base => {
             let mut response = respond::json(StatusCode::OK, "{}");
-            response.headers_mut().insert(respond::FEATURES, respond::MANIFEST_IF_MATCH);
+            response.headers_mut().insert(respond::FEATURES, respond::ALL_FEATURES);
             Ok(response)
         }
         Endpoint::Catalog(page) => listings::catalog(context, &page).await,

@@ -12,7 +12,7 @@ pub struct Push {
     #[arg(value_name = "IMAGE|PATH")]
     pub images: Vec<String>,
     /// Tag to push to, instead of those of the strategy; may be repeated
-    #[arg(long = "tag", short = 't', value_name = "TAG", conflicts_with = "strategy")]
+    #[arg(long = "tag", short = 't', value_name = "TAG")]
     pub tags: Vec<String>,
     /// Tags to push to, separated by spaces: timestamp sha git branch semver version latest arch (CONTAINER_REGISTRY_TAG_STRATEGY)
     #[arg(long, short, value_name = "TOKENS")]

@@ -94,7 +94,7 @@ async fn facts(registry: &Registry, repository: &RepositoryName, tag: &str) -> R
     let Some(found) = registry.manifest(repository, &Reference::Tag(tag)).await? else { return Ok(None) };
     let descriptor = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
     let source = Repository { registry, repository: repository.clone(), is_destination: false };
-    let image = match Tree::read(&source, &descriptor).await {
+    let image = match Tree::of(&source, &found).await {
         Ok(tree) => Some(ImageFacts {
             size: tree.size(),
             platforms: tree

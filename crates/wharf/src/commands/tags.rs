@@ -20,7 +20,7 @@ pub fn run(settings: &Settings, options: &Tags) -> Result<ExitCode, Failure> {
     };
     let name = ImageName::parse(settings, image)?;
     if let Some(reference) = &name.reference {
-        return Err(Failure::new(format!("{image} names one image already, by {reference}")));
+        return Err(Failure::new(format!("give the image without {reference}: {}", settings.short(&name.repository))));
     }
     let found = remote::run(async {
         let registry = Remote::open(settings, &options.auth, Arc::new(Silent)).await?.registry;

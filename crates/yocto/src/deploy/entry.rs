@@ -103,6 +103,14 @@ fn look(path: &Path, target: Option<&Path>) -> Result<(PathBuf, SystemTime), War
     Ok((real, metadata.modified().map_err(unreadable)?))
 }
 
+/// When the layout or archive at a path was written: the later one of two is that of the later build.
+pub fn written(path: &Path) -> io::Result<SystemTime> {
+    match layout_written(path)? {
+        Some(written) => Ok(written),
+        None => fs::metadata(path)?.modified(),
+    }
+}
+
 /// When the layout in a folder was written; `None` when there is none.
 fn layout_written(folder: &Path) -> io::Result<Option<SystemTime>> {
     for marker in MARKERS {

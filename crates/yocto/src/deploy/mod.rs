@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use entry::written;
 pub use name::name_of_path;
 pub use places::Places;
 

@@ -55,7 +55,7 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
         let failed = |error: ClientError| remote::failure(&error);
         let root = Descriptor::new(&origin.manifest.media_type, origin.manifest.digest, origin.manifest.bytes.len() as u64);
         let (tree, offer) = chosen(&source, &root, &origin.manifest, &image, &options.platforms).await.map_err(failed)?;
-        let pusher = Pusher::new(&here.registry, here.features);
+        let pusher = Pusher::new(&here.registry);
         let sent = pusher.send(&source, &tree, &name.repository).await.map_err(failed)?;
         let tagged = pusher.tag(&name.repository, &offer, &[&tree.root], std::slice::from_ref(&tag)).await;
         let reference = format!("{}/{}:{tag}", here.registry.address().authority, name.repository);
@@ -79,7 +79,7 @@ async fn chosen(
 ) -> Result<(Tree, Offer), ClientError> {
     if platforms.is_empty() {
         let tree = Tree::read(source, root).await?;
-        let offer = Offer { whole: tree.root.clone(), entries: Vec::new() };
+        let offer = Offer { whole: tree.root.clone(), entries: Vec::new(), is_joined: false };
         return Ok((tree, offer));
     }
     let document = Document::parse(&manifest.bytes, &manifest.media_type)

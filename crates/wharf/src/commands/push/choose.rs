@@ -23,6 +23,8 @@ pub struct Candidate {
     pub path: PathBuf,
     /// Which of its images; without, all of them.
     pub pick: Option<String>,
+    /// It was asked for by its path.
+    pub named: bool,
     /// When it was written.
     pub built: SystemTime,
 }
@@ -68,9 +70,9 @@ pub fn choose(settings: &Settings, options: &Push) -> Result<Chosen, Failure> {
     if options.images.is_empty() {
         let wanted = settings.environment.get(&settings::IMAGES).unwrap_or_default();
         names = wanted.split_whitespace().map(str::to_owned).collect();
-        of_build(settings, &mut chosen, (!names.is_empty()).then_some(names.as_slice()))?;
+        of_build(settings, &mut chosen, if names.is_empty() { Wanted::All } else { Wanted::Filter(&names) })?;
     } else if !names.is_empty() {
-        of_build(settings, &mut chosen, Some(&names))?;
+        of_build(settings, &mut chosen, Wanted::Named(&names))?;
     }
     Ok(chosen)
 }
@@ -82,8 +84,27 @@ impl Chosen {
     }
 }
 
-/// Adds what the build made: of the names that are wanted, or everything.
-fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Option<&[String]>) -> Result<(), Failure> {
+/// What of a build is wanted.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    All,
+    /// What is not there is left out: a filter is written once for many builds.
+    Filter(&'a [String]),
+    /// What is not there is a failure.
+    Named(&'a [String]),
+}
+
+impl Wanted<'_> {
+    fn names(&self) -> Option<&[String]> {
+        match self {
+            Self::All => None,
+            Self::Filter(names) | Self::Named(names) => Some(names),
+        }
+    }
+}
+
+/// Adds what the build made, as far as it is wanted.
+fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Wanted<'_>) -> Result<(), Failure> {
     let places = places(settings);
     let Discovery { images, broken, warnings } = deploy::discover(&places, &ref_names).map_err(|error| {
         Failure::new(error.to_string())
@@ -96,13 +117,17 @@ fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Option<&[String]>)
         let inside = name.strip_prefix(settings.namespace.as_str()).and_then(|rest| rest.strip_prefix('/'));
         inside.unwrap_or(name).to_owned()
     };
-    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|wanted| bare(wanted) == name));
+    let is_wanted = |name: &str| wanted.names().is_none_or(|wanted| wanted.iter().any(|wanted| bare(wanted) == name));
     let mut available: Vec<_> =
         images.iter().map(|found| found.name.clone()).chain(broken.iter().map(|broken| broken.name.clone())).collect();
     available.sort();
     available.dedup();
-    for name in wanted.unwrap_or_default() {
+    for name in wanted.names().unwrap_or_default() {
         if !available.contains(&bare(name)) {
+            if matches!(wanted, Wanted::Filter(_)) {
+                ui::warn(&format!("{name}, of {}, not found in {}", settings::IMAGES.name, shown(&places)));
+                continue;
+            }
             let listed =
                 if available.is_empty() { "there are none".to_owned() } else { format!("available: {}", available.join(", ")) };
             let failure = Failure::new(format!("{name} not found in {}", shown(&places)));
@@ -118,7 +143,8 @@ fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Option<&[String]>)
     for broken in broken.iter().filter(|broken| is_wanted(&broken.name)) {
         chosen.fail(&broken.name, &Failure::new(format!("{} cannot be pushed: {}", broken.name, broken.why)));
     }
-    if wanted.is_none() && images.is_empty() && broken.is_empty() {
+    let any = images.iter().map(|found| &found.name).chain(broken.iter().map(|broken| &broken.name)).any(|name| is_wanted(name));
+    if !any && !matches!(wanted, Wanted::Named(_)) {
         return Err(Failure::new(format!("no images found in {}", shown(&places)))
             .hint("an image recipe makes them with IMAGE_FSTYPES = \"oci\""));
     }
@@ -130,6 +156,7 @@ fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Option<&[String]>)
                 machine: found.machine,
                 path: found.path,
                 pick: None,
+                named: false,
                 built: found.built,
             }),
             Err(failure) => chosen.fail(&found.name, &failure),
@@ -159,14 +186,15 @@ fn shown(places: &Places) -> String {
     }
 }
 
-fn of_path(settings: &Settings, options: &Push, path: &Path, pick: Option<String>) -> Result<Candidate, Failure> {
-    let cannot = |error: &dyn std::error::Error| Failure::new(format!("cannot push {}", path.display())).because(error);
-    let path =
-        path.canonicalize().map_err(|error| cannot(&error)).map(|_| std::path::absolute(path).unwrap_or(path.to_owned()))?;
-    let built = path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let machine = path.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
-    let name = options.name.clone().unwrap_or_else(|| name_of_path(&path, machine, &ref_names(&path)));
-    Ok(Candidate { repository: repository(settings, &name)?, name, machine: None, path, pick, built })
+fn of_path(settings: &Settings, options: &Push, given: &Path, pick: Option<String>) -> Result<Candidate, Failure> {
+    let cannot = |error: &dyn std::error::Error| Failure::new(format!("cannot push {}", given.display())).because(error);
+    // A build may move a link while this reads what it pointed to.
+    let path = given.canonicalize().map_err(|error| cannot(&error))?;
+    let absolute = std::path::absolute(given).map_err(|error| cannot(&error))?;
+    let built = deploy::written(&path).map_err(|error| cannot(&error))?;
+    let machine = absolute.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+    let name = options.name.clone().unwrap_or_else(|| name_of_path(&absolute, machine, &ref_names(&path)));
+    Ok(Candidate { repository: repository(settings, &name)?, name, machine: None, path, pick, named: true, built })
 }
 
 fn repository(settings: &Settings, name: &str) -> Result<RepositoryName, Failure> {
@@ -187,7 +215,7 @@ fn ref_names(path: &Path) -> Vec<String> {
 fn as_path(argument: &str) -> Option<(PathBuf, Option<String>)> {
     let is_one = |text: &str| {
         let path = Path::new(text);
-        path.exists() && (text.contains('/') || path.is_file() || path.join("index.json").exists())
+        path.exists() && (text.contains('/') || Layout::open(path).is_ok())
     };
     if is_one(argument) {
         return Some((PathBuf::from(argument), None));

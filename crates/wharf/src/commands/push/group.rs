@@ -1,6 +1,6 @@
 //! Images of one name: what their machines share under one tag.
 
-use wharf_client::Offer;
+use wharf_client::{Entry, Offer};
 use wharf_oci::{RepositoryName, Tag};
 
 use super::prepare::Prepared;
@@ -9,12 +9,12 @@ use super::prepare::Prepared;
 pub struct Group {
     /// The name.
     pub repository: RepositoryName,
-    /// The images, of one machine each.
+    /// The images, from the oldest to the newest: of different machines, mostly.
     pub images: Vec<Prepared>,
 }
 
 impl Group {
-    /// Images by name, in the order in which the names come first.
+    /// Images by name, in the order in which the names come first; those of one name from the oldest to the newest.
     pub fn of(images: Vec<Prepared>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for image in images {
@@ -23,43 +23,59 @@ impl Group {
                 None => groups.push(Self { repository: image.repository.clone(), images: vec![image] }),
             }
         }
-        groups
-    }
-
-    /// Leaves out the older one of two images that would take the same place under a tag; the warnings say which.
-    pub fn settle(&mut self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        self.images.sort_by_key(|image| image.built);
-        let mut kept: Vec<Prepared> = Vec::new();
-        while let Some(image) = self.images.pop() {
-            match kept.iter().find(|newer| collide(newer, &image)) {
-                // The same content twice needs no word.
-                Some(newer) if newer.tree.root.descriptor.digest == image.tree.root.descriptor.digest => {}
-                Some(newer) => warnings.push(format!(
-                    "{} is for the same platform as {}, which was built later and takes the tags; push it alone by its path, with a --tag of its own",
-                    image.described(),
-                    newer.shown
-                )),
-                None => kept.push(image),
-            }
+        for group in &mut groups {
+            group.images.sort_by_key(|image| image.built);
         }
-        kept.reverse();
-        self.images = kept;
-        warnings
+        groups
     }
 }
 
-/// Whether two images want the same place under a tag: for they are of one platform, or one of them is of none.
-fn collide(a: &Prepared, b: &Prepared) -> bool {
-    let shares_tag = a.tags.iter().any(|(tag, _)| b.tags.iter().any(|(other, _)| tag == other));
-    let (a, b) = (&a.tree.offer().entries, &b.tree.offer().entries);
-    let same = a.iter().any(|a| {
-        b.iter().any(|b| match (&a.descriptor.platform, &b.descriptor.platform) {
-            (Some(a), Some(b)) => a.same_as(b),
+/// An image that has to give way under a tag to a later one for the same platform.
+pub struct Overshadowed<'a> {
+    /// The image.
+    pub image: &'a Prepared,
+    /// The one that takes its place.
+    pub by: &'a Prepared,
+    /// The tags that it does not get.
+    pub tags: Vec<&'a Tag>,
+    /// It gets none at all.
+    pub everywhere: bool,
+}
+
+/// The images whose place under a tag a later one takes.
+pub fn overshadowed(images: &[Prepared]) -> Vec<Overshadowed<'_>> {
+    let mut found = Vec::new();
+    for (place, image) in images.iter().enumerate() {
+        let mut lost: Vec<&Tag> = Vec::new();
+        let mut by = None;
+        for (tag, offer) in &image.tags {
+            let later = images[place + 1..].iter().find(|later| {
+                let same = later.tags.iter().find(|(other, _)| other == tag);
+                same.is_some_and(|(_, other)| collide(offer, other))
+            });
+            if let Some(later) = later {
+                lost.push(tag);
+                by = Some(later);
+            }
+        }
+        if let Some(by) = by {
+            found.push(Overshadowed { image, by, everywhere: lost.len() == image.tags.len(), tags: lost });
+        }
+    }
+    found
+}
+
+/// Whether of two offers for one tag the later one takes the earlier one's place: it has all of its platforms, or one of them has none. The same
+/// content twice takes nobody's place.
+fn collide(earlier: &Offer, later: &Offer) -> bool {
+    let is_taken = |old: &Entry| {
+        later.entries.iter().any(|new| match (&old.descriptor.platform, &new.descriptor.platform) {
+            (Some(old), Some(new)) => old.same_as(new),
             _ => false,
         })
-    });
-    shares_tag && (a.is_empty() || b.is_empty() || same)
+    };
+    earlier.whole.descriptor.digest != later.whole.descriptor.digest
+        && (later.entries.is_empty() || earlier.entries.iter().all(is_taken))
 }
 
 /// What is to stand under which tags, the tags in the order of the images and each once.

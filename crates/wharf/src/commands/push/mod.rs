@@ -8,16 +8,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wharf_client::{Pusher, Sent};
+use wharf_client::{Offer, Pusher, Sent, Tagged};
+use wharf_oci::Tag;
 
 use crate::cli::Push;
 use crate::progress::Progress;
 use crate::remote::{self, Remote};
 use crate::settings::Settings;
 use crate::summary;
-use crate::ui::{self, Failure};
-use group::Group;
-use prepare::Tagging;
+use crate::ui::{self, Failure, Output};
+use group::{Group, Overshadowed};
+use prepare::{Prepared, Tagging};
 
 /// Pushes.
 pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
@@ -29,6 +30,7 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
     let chosen = choose::choose(settings, options)?;
     let wanted = chosen.candidates.len() + chosen.failed.len();
     let mut failed = chosen.failed;
+    let mut output = Output::default();
     remote::run(async {
         let mut prepared = Vec::new();
         for candidate in chosen.candidates {
@@ -44,96 +46,126 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
         if !prepared.is_empty() {
             let progress = Arc::new(Progress::new());
             let remote = Remote::open(settings, &options.auth, progress.clone()).await?;
-            let pusher = Pusher::new(&remote.registry, remote.features);
+            let pusher = Pusher::new(&remote.registry);
+            let mut run =
+                Run { settings, remote: &remote, pusher, progress: &progress, output: &mut output, failed: &mut failed };
             for group in Group::of(prepared) {
-                push(settings, &remote, &pusher, &progress, group, &mut failed).await?;
+                run.push(group).await;
             }
         }
-        if failed.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        // What is wrong with a single one was said.
-        if wanted == 1 {
-            return Err(Failure::Reported);
-        }
-        failed.sort();
-        failed.dedup();
-        Err(Failure::new(format!("{} of {wanted} not pushed: {}", failed.len(), failed.join(", "))))
-    })
+        Ok(())
+    })?;
+    if failed.is_empty() {
+        return output.end().map(|()| ExitCode::SUCCESS);
+    }
+    // What is wrong with a single one was said.
+    if wanted == 1 {
+        return Err(Failure::Reported);
+    }
+    failed.sort();
+    failed.dedup();
+    Err(Failure::new(format!("{} of {wanted} not pushed: {}", failed.len(), failed.join(", "))))
 }
 
-/// Pushes the images of one name: all their content first, then the tags that they share.
-async fn push(
-    settings: &Settings,
-    remote: &Remote,
-    pusher: &Pusher<'_>,
-    progress: &Progress,
-    mut group: Group,
-    failed: &mut Vec<String>,
-) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let repository = group.repository.clone();
-    let mut sent = Sent::default();
-    let mut there = Vec::new();
-    for warning in group.settle() {
-        progress.warn(&warning);
-    }
-    for image in group.images {
-        progress.say(format_args!("Pushing {} from {}", image.described(), image.layout.path().display()));
-        match pusher.send(&image.layout, &image.tree, &repository).await {
-            Ok(part) => {
-                sent.add(part);
-                there.push(image);
-            }
-            Err(error) => {
-                let path = image.layout.path().display().to_string();
-                remote::failure(&error).about(&format!("{} was not pushed from {path}", image.shown)).report();
-                failed.push(image.shown);
-            }
-        }
-    }
-    let roots: Vec<_> = there.iter().map(|image| &image.tree.root).filter(|root| root.descriptor.platform.is_some()).collect();
-    let mut complete = true;
-    let mut set = 0;
-    let mut newest = None;
-    for (offer, tags) in group::offers(&there) {
-        for (tag, tagged) in tags.iter().zip(pusher.tag(&repository, &offer, &roots, &tags).await) {
-            let reference = format!("{}/{repository}:{tag}", remote.registry.address().authority);
-            match tagged {
-                Ok(tagged) => {
-                    if tagged.replaced {
-                        let why = if offer.entries.is_empty() {
-                            "what was pushed names no platform, and shares a tag with nothing"
-                        } else {
-                            "what it led to before names no platform"
-                        };
-                        progress.warn(&format!("{reference} was replaced: {why}"));
-                    }
-                    let unchanged = if tagged.unchanged { ", as before" } else { "" };
-                    ui::detail(format_args!("{reference} leads to {}{unchanged}", tagged.media_type));
-                    ui::print(format_args!("{reference} {}\n", tagged.digest))?;
-                    set += 1;
-                    if tag.as_str() == "latest" || newest.is_none() {
-                        newest = Some(reference);
-                    }
+/// What all images of a run share.
+struct Run<'a> {
+    settings: &'a Settings,
+    remote: &'a Remote,
+    pusher: Pusher<'a>,
+    progress: &'a Progress,
+    output: &'a mut Output,
+    failed: &'a mut Vec<String>,
+}
+
+impl Run<'_> {
+    /// Pushes the images of one name: all their content first, then the tags that they share.
+    async fn push(&mut self, group: Group) {
+        let begun = Instant::now();
+        let Group { repository, images } = group;
+        let images = self.without_the_overshadowed(images);
+        let mut sent = Sent::default();
+        let mut there = Vec::new();
+        for image in images {
+            self.progress.say(format_args!("Pushing {} from {}", image.described(), image.layout.path().display()));
+            match self.pusher.send(&image.layout, &image.tree, &repository).await {
+                Ok(part) => {
+                    sent.add(part);
+                    there.push(image);
                 }
                 Err(error) => {
-                    remote::failure(&error).about(&format!("{reference} was not set")).report();
-                    complete = false;
+                    let path = image.layout.path().display().to_string();
+                    self.fails(
+                        &image.shown,
+                        &remote::failure(&error).about(&format!("{} was not pushed from {path}", image.shown)),
+                    );
                 }
             }
         }
+        if there.is_empty() {
+            return;
+        }
+        let roots: Vec<_> =
+            there.iter().map(|image| &image.tree.root).filter(|root| root.descriptor.platform.is_some()).collect();
+        let name = self.settings.short(&repository);
+        let mut set = Vec::new();
+        for (offer, tags) in group::offers(&there) {
+            for (tag, tagged) in tags.iter().zip(self.pusher.tag(&repository, &offer, &roots, &tags).await) {
+                let reference = format!("{}/{repository}:{tag}", self.remote.registry.address().authority);
+                match tagged {
+                    Ok(tagged) => {
+                        self.tell(&offer, &reference, &tagged);
+                        set.push((tag.clone(), reference));
+                    }
+                    Err(error) => self.fails(&name, &remote::failure(&error).about(&format!("{reference} was not set"))),
+                }
+            }
+        }
+        let tags = if set.len() == 1 { "tag" } else { "tags" };
+        ui::say(format_args!("Pushed {name}: {}; {} {tags}", summary::of(&sent, begun.elapsed()), set.len()));
+        if let Some((_, reference)) = set.iter().find(|(tag, _)| *tag == Tag::latest()).or(set.first()) {
+            ui::say(format_args!("Pull with: docker pull {reference}"));
+        }
     }
-    let name = settings.short(&repository);
-    if !complete {
-        failed.push(name.clone());
+
+    /// Takes out what a later image leaves no tag for. Where it was named, that it was not pushed is a failure.
+    fn without_the_overshadowed(&mut self, images: Vec<Prepared>) -> Vec<Prepared> {
+        let mut gone = Vec::new();
+        for Overshadowed { image, by, tags, everywhere } in group::overshadowed(&images) {
+            let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+            let (path, later) = (image.layout.path().display(), by.layout.path().display());
+            let text = format!(
+                "{} from {path} does not get {}: {later} is for the same platform and was built later",
+                image.shown,
+                tags.join(", ")
+            );
+            if everywhere {
+                gone.push(image.layout.path().to_owned());
+            }
+            if everywhere && image.named {
+                self.fails(&image.shown, &Failure::new(text).hint("push it alone, under a --tag of its own"));
+            } else {
+                self.progress.warn(&text);
+            }
+        }
+        images.into_iter().filter(|image| !gone.iter().any(|path| path == image.layout.path())).collect()
     }
-    if !there.is_empty() {
-        let tags = if set == 1 { "tag" } else { "tags" };
-        ui::say(format_args!("Pushed {name}: {}; {set} {tags}", summary::of(&sent, begun.elapsed())));
+
+    fn tell(&mut self, offer: &Offer, reference: &str, tagged: &Tagged) {
+        if tagged.replaced {
+            let why = if offer.entries.is_empty() {
+                "what was pushed names no platform, and shares a tag with nothing"
+            } else {
+                "what it led to before names no platform"
+            };
+            self.progress.warn(&format!("{reference} was replaced: {why}"));
+        }
+        let unchanged = if tagged.unchanged { ", as before" } else { "" };
+        ui::detail(format_args!("{reference} leads to {}{unchanged}", tagged.media_type));
+        self.output.print(format_args!("{reference} {}\n", tagged.digest));
     }
-    if let Some(reference) = newest {
-        ui::say(format_args!("Pull with: docker pull {reference}"));
+
+    fn fails(&mut self, name: &str, failure: &Failure) {
+        self.progress.above(|| failure.report());
+        self.failed.push(name.to_owned());
     }
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! Everything about an image that can be known before anything is sent.
 
+use std::collections::BTreeMap;
+
 use wharf_client::{Offer, Tree};
-use wharf_oci::{Descriptor, ImageIndex, Layout, RepositoryName, Tag};
+use wharf_oci::{Descriptor, ImageIndex, Layout, NamedImage, RepositoryName, Tag};
 use wharf_yocto::architecture::build_name;
 use wharf_yocto::tags::{self, Facts, Strategy};
 
@@ -13,6 +15,9 @@ use crate::ui::{self, Failure};
 
 /// The label that holds an image's version.
 const VERSION: &str = "org.opencontainers.image.version";
+
+/// The annotation that holds an image's name in a layout.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// How tags come about in this run.
 pub enum Tagging {
@@ -50,7 +55,12 @@ impl Tagging {
         for skipped in facts.skipped(&strategy) {
             ui::warn(&skipped.to_string());
         }
-        let version = options.version.clone().or_else(|| environment.get(&settings::IMAGE_VERSION).map(str::to_owned));
+        let version = options.version.as_deref().map(str::trim).filter(|version| !version.is_empty());
+        let version = version.or_else(|| environment.get(&settings::IMAGE_VERSION)).map(str::to_owned);
+        // One that is wrong for all is wrong once.
+        if version.is_some() {
+            tags::plan(&strategy, &facts, version.as_deref()).map_err(|error| Failure::new(error.to_string()))?;
+        }
         Ok(Self::Strategy { strategy, facts, version })
     }
 }
@@ -61,6 +71,8 @@ pub struct Prepared {
     pub shown: String,
     /// Its repository.
     pub repository: RepositoryName,
+    /// It was asked for by its path.
+    pub named: bool,
     /// When it was written.
     pub built: std::time::SystemTime,
     /// Where its content is.
@@ -95,55 +107,67 @@ pub async fn prepare(settings: &Settings, tagging: &Tagging, candidate: Candidat
         layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
     }
     let tags = tags(settings, tagging, &shown, &tree).map_err(about)?;
-    Ok(Prepared { shown, repository: candidate.repository, built: candidate.built, layout, tree, tags })
+    Ok(Prepared { shown, repository: candidate.repository, named: candidate.named, built: candidate.built, layout, tree, tags })
 }
 
 /// The one image that is meant, or an index of all.
 async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
-    let names = || layout.images().iter().filter_map(|image| image.name.clone()).collect::<Vec<_>>().join(", ");
     let failed = |error| remote::failure(&error);
     let path = layout.path().display();
-    if let Some(pick) = pick {
-        let found = layout.images().iter().find(|image| image.name.as_deref() == Some(pick));
-        let found = found
-            .ok_or_else(|| Failure::new(format!("{path} holds no image called {pick}")).hint(format!("it holds {}", names())))?;
-        return Tree::read(layout, &found.descriptor).await.map_err(failed);
-    }
-    let mut distinct: Vec<&Descriptor> = Vec::new();
-    for image in layout.images() {
-        if !distinct.iter().any(|known| known.digest == image.descriptor.digest) {
-            distinct.push(&image.descriptor);
+    let mut meant: Vec<&NamedImage> = Vec::new();
+    for image in layout.images().iter().filter(|image| pick.is_none_or(|pick| image.name.as_deref() == Some(pick))) {
+        if !meant.iter().any(|known| known.descriptor.digest == image.descriptor.digest) {
+            meant.push(image);
         }
     }
-    match distinct.as_slice() {
-        [] => return Err(Failure::new(format!("{path} holds no image"))),
-        [one] => return Tree::read(layout, one).await.map_err(failed),
+    match (meant.as_slice(), pick) {
+        ([], Some(pick)) => {
+            let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
+            let hint = if names.is_empty() {
+                "none of its images has a name".to_owned()
+            } else {
+                format!("it holds {}", names.join(", "))
+            };
+            return Err(Failure::new(format!("{path} holds no image called {pick}")).hint(hint));
+        }
+        ([], None) => return Err(Failure::new(format!("{path} holds no image"))),
+        ([one], _) => return Tree::read(layout, &one.descriptor).await.map_err(failed),
         _ => {}
     }
-    let mut entries: Vec<Descriptor> = Vec::new();
-    for descriptor in distinct {
-        let tree = Tree::read(layout, descriptor).await.map_err(failed)?;
+    let mut entries: Vec<(Descriptor, &NamedImage)> = Vec::new();
+    for image in meant {
+        let tree = Tree::read(layout, &image.descriptor).await.map_err(failed)?;
         let parts: Vec<_> = match tree.offer().entries.as_slice() {
-            [] => vec![tree.root.descriptor.clone()],
+            // What is said of it where it is listed says what it is: an attestation, a signature.
+            [] => vec![Descriptor { annotations: without_name(&image.descriptor), ..tree.root.descriptor.clone() }],
             parts => parts.iter().flat_map(|part| std::iter::once(&part.descriptor).chain(&part.attestations)).cloned().collect(),
         };
         for part in parts {
-            let same = |known: &&Descriptor| match (&known.platform, &part.platform) {
+            let same = |(known, _): &&(Descriptor, &NamedImage)| match (&known.platform, &part.platform) {
                 (Some(known), Some(part)) => known.same_as(part) && !part.is_unknown(),
                 _ => false,
             };
-            if let Some(known) = entries.iter().find(same) {
-                if known.digest == part.digest {
-                    continue;
+            match entries.iter().find(same) {
+                Some((known, _)) if known.digest == part.digest => {}
+                Some((_, other)) => {
+                    let platform = part.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+                    let named = |image: &NamedImage| image.name.clone().unwrap_or_else(|| image.descriptor.digest.to_string());
+                    let both = format!("{} and {}", named(other), named(image));
+                    return Err(Failure::new(format!("{path} holds several images for {platform}: {both}"))
+                        .hint(format!("{path}:NAME picks one of them")));
                 }
-                let platform = part.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-                return Err(Failure::new(format!("{path} holds several images for {platform}: {}", names()))
-                    .hint(format!("{path}:NAME picks one of them")));
+                None => entries.push((part, image)),
             }
-            entries.push(part);
         }
     }
-    Tree::of_index(layout, &ImageIndex::new(entries)).await.map_err(failed)
+    Tree::of_index(layout, &ImageIndex::new(entries.into_iter().map(|(entry, _)| entry).collect())).await.map_err(failed)
+}
+
+/// The annotations of an entry of a layout, without the name that it has there.
+fn without_name(descriptor: &Descriptor) -> Option<BTreeMap<String, String>> {
+    let mut annotations = descriptor.annotations.clone()?;
+    annotations.remove(REF_NAME);
+    (!annotations.is_empty()).then_some(annotations)
 }
 
 fn tags(settings: &Settings, tagging: &Tagging, shown: &str, tree: &Tree) -> Result<Vec<(Tag, Offer)>, Failure> {
@@ -167,7 +191,7 @@ fn tags(settings: &Settings, tagging: &Tagging, shown: &str, tree: &Tree) -> Res
         };
         let named =
             plan.arch_tags(build_name(&platform.architecture, target)).map_err(|error| Failure::new(error.to_string()))?;
-        let offer = Offer { whole: whole.clone(), entries: vec![entry.clone()] };
+        let offer = Offer { whole: whole.clone(), entries: vec![entry.clone()], is_joined: false };
         for tag in named {
             // Two variants of one architecture share its name, and then the tag.
             match tags.iter_mut().find(|(known, _)| *known == tag) {
