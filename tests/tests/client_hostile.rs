@@ -44,7 +44,7 @@ impl Stage {
         let begun = Instant::now();
         let ran = wharf.fails(&["import", &format!("{}/app:1", self.server.address())]).is_silent_on("panicked");
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}: {ran}", begun.elapsed());
-        assert_eq!(here.repo("yocto/app").tags("").status, 404);
+        assert_eq!(Wharf::with_server(self.folder.path(), &here).ok(&["list"]).stdout, "(none)\n");
         ran
     }
 }
@@ -104,11 +104,26 @@ fn pages_without_an_end_are_given_up() {
     stage.fails(&["tags", "app"]).says("pages");
 }
 
+/// Distribution with a limit of its own on the length of a page.
+#[test]
+fn pages_may_be_shorter_than_was_asked_for() {
+    let stage = Stage::new(|asked| match asked.target.as_str() {
+        "/v2/_catalog" => {
+            Reply::new(200).header("Link", "</v2/_catalog?last=b&n=2>; rel=\"next\"").body(r#"{"repositories":["a","b"]}"#)
+        }
+        "/v2/_catalog?last=b&n=2" => Reply::new(200).body(r#"{"repositories":["c"]}"#),
+        _ => Reply::new(400)
+            .body(r#"{"errors":[{"code":"PAGINATION_NUMBER_INVALID","message":"invalid number of results requested"}]}"#),
+    });
+    let wharf = Wharf::new(stage.folder.path()).env("CONTAINER_REGISTRY_URL", &stage.server.address().to_string());
+    assert_eq!(wharf.ok(&["catalog"]).json(), json!({"repositories": ["a", "b", "c"]}));
+}
+
 #[test]
 fn a_page_that_follows_itself_or_leads_elsewhere_is_the_last() {
     let other = Scripted::start(|_| Reply::new(200).body(r#"{"tags":["elsewhere"]}"#));
     let away = format!("<http://{}/v2/app/tags/list>; rel=\"next\"", other.address());
-    for link in ["</v2/yocto/app/tags/list>; rel=\"next\"", &away, "<:::>; rel=next", "rel=next", ""] {
+    for link in ["</v2/yocto/app/tags/list>; rel=\"next\"", &away, "rel=next", ""] {
         let link = link.to_owned();
         let stage = Stage::new(move |_| Reply::new(200).header("Link", &link).body(r#"{"tags":["t"]}"#));
         let wharf = Wharf::new(stage.folder.path()).env("CONTAINER_REGISTRY_URL", &stage.server.address().to_string());

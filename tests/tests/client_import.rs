@@ -35,6 +35,12 @@ impl Here {
         self.wharf().env("CONTAINERS_REGISTRIES_CONF", &file)
     }
 
+    /// Asserts that nothing got a tag.
+    #[track_caller]
+    fn assert_untagged(&self) {
+        assert_eq!(self.wharf().ok(&["list"]).stdout, "(none)\n");
+    }
+
     fn repo(&self, name: &str) -> Repo<'_> {
         self.server.repo(name)
     }
@@ -100,7 +106,7 @@ fn every_platform_is_copied_byte_for_byte() {
     assert_eq!(assert_whole(&repo, "3"), sha256(&index));
     // Nothing is left to do the second time.
     let ran = here.wharf().ok(&["import", &format!("{host}/library/alpine:3")]);
-    ran.says("0 blobs sent").says("6 already there").says("Import complete");
+    ran.says("0 blobs sent").says("9 already there").says("Import complete");
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn platforms_are_picked() {
     let both = ["import", &source, "three", "--platform", "linux/amd64", "--platform", "linux/s390x"];
     here.wharf().fails(&both).says("no image for linux/s390x");
     assert_eq!(here.repo("yocto/three").tags("").status, 404);
-    here.wharf().fails(&["import", &source, "--platform", "amd64"]);
+    here.wharf().fails(&["import", &source, "--platform", "linux/"]);
 }
 
 #[test]
@@ -318,7 +324,7 @@ fn a_source_that_cannot_take_itself_together_is_given_up() {
     let origin = scripted(&image, |_, layer| Reply::new(200).body(layer).cut(0));
     let ran = here.wharf().fails(&["import", &format!("{}/app:1", origin.address())]);
     ran.says(&format!("the connection to http://{} broke", origin.address()));
-    assert_eq!(here.repo("yocto/app").tags("").status, 404);
+    here.assert_untagged();
 }
 
 #[test]
@@ -361,7 +367,7 @@ fn content_that_is_not_what_it_should_be_is_never_committed() {
             ["sent something else than", "bytes are missing", "another range"].iter().any(|text| ran.stderr.contains(text));
         assert!(told && ran.stdout.is_empty(), "{name}: {ran}");
         assert!(!here.repo("yocto/app").has_blob(&digest), "{name}");
-        assert_eq!(here.repo("yocto/app").tags("").status, 404, "{name}");
+        here.assert_untagged();
     }
 }
 

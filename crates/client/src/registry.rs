@@ -356,7 +356,15 @@ impl Registry {
         let mut first = self.transport.url("_catalog");
         // Most give a hundred at a time unless asked; asking for more is always allowed, and some then give fewer.
         first.set_query(Some("n=1000"));
-        let found = self.pages(first, &CATALOG_SCOPE, |page: Page| page.repositories.unwrap_or_default()).await?;
+        let names = |page: Page| page.repositories.unwrap_or_default();
+        let found = match self.pages(first.clone(), &CATALOG_SCOPE, names).await {
+            // Distribution has a limit that may be set lower, and refuses more.
+            Err(error) if error.is_status(StatusCode::BAD_REQUEST) => {
+                first.set_query(None);
+                self.pages(first, &CATALOG_SCOPE, names).await?
+            }
+            found => found?,
+        };
         found.ok_or_else(|| ClientError::Protocol { origin: self.transport.origin(), what: "it has no catalog".to_owned() })
     }
 

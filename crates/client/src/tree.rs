@@ -40,6 +40,8 @@ struct Reader<'a> {
     source: &'a dyn Source,
     manifests: Vec<Manifest>,
     seen: BTreeSet<Digest>,
+    /// What was read once is not asked for again, however often it is named.
+    known: BTreeMap<Digest, Facts>,
     blobs: Vec<Descriptor>,
 }
 
@@ -67,7 +69,8 @@ impl Tree {
     }
 
     async fn below(source: &dyn Source, mut descriptor: Descriptor, bytes: Bytes) -> Result<Self, ClientError> {
-        let mut reader = Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), blobs: Vec::new() };
+        let mut reader =
+            Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), known: BTreeMap::new(), blobs: Vec::new() };
         let facts = reader.read(&descriptor, &bytes, 0).await?;
         // The root is told apart, for a tag may come to lead to something else.
         reader.manifests.retain(|manifest| manifest.descriptor.digest != descriptor.digest);
@@ -137,6 +140,9 @@ impl Reader<'_> {
     async fn index(&mut self, descriptor: &Descriptor, index: &ImageIndex, depth: usize) -> Result<Facts, ClientError> {
         let mut facts = Facts::default();
         let mut labels = None::<BTreeMap<String, String>>;
+        if index.manifests.len() > MAX_MANIFESTS {
+            return Err(ClientError::Excess(format!("{} names more than {MAX_MANIFESTS} manifests", descriptor.digest)));
+        }
         for child in &index.manifests {
             if !media_type::is_manifest(&child.media_type) {
                 self.blob(child);
@@ -149,11 +155,17 @@ impl Reader<'_> {
                 );
                 return Err(ClientError::Excess(what));
             }
-            let bytes = self.source.document(child).await?;
-            let found = Box::pin(self.read(child, &bytes, depth + 1)).await?;
-            if self.seen.insert(child.digest) {
-                self.manifests.push(Manifest { descriptor: plain(child), bytes });
-            }
+            let found = match self.known.get(&child.digest) {
+                Some(known) => known.clone(),
+                None => {
+                    let bytes = self.source.document(child).await?;
+                    let found = Box::pin(self.read(child, &bytes, depth + 1)).await?;
+                    self.seen.insert(child.digest);
+                    self.known.insert(child.digest, found.clone());
+                    self.manifests.push(Manifest { descriptor: plain(child), bytes });
+                    found
+                }
+            };
             if is_attestation(child) {
                 continue;
             }
