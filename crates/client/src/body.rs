@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use reqwest::Response;
@@ -80,21 +80,26 @@ pub(crate) fn connection(origin: &str, error: reqwest::Error) -> ClientError {
     let origin = origin.to_owned();
     // Its own text repeats the URL, whose query may hold what is nobody's business.
     let error = error.without_url();
-    let is_tls = {
-        let mut next = Some(&error as &dyn std::error::Error);
-        let mut found = false;
-        while let Some(error) = next {
-            let boxed = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-            found |= error.is::<rustls::Error>() || boxed.is_some_and(|inner| inner.is::<rustls::Error>());
-            next = error.source();
-        }
-        found
-    };
+    if let Some(problem) = tls_problem(&error) {
+        let source = match problem {
+            rustls::Error::InvalidMessage(_) => "it does not speak TLS".into(),
+            problem => problem.to_string().into(),
+        };
+        return ClientError::Tls { origin, source };
+    }
     match error {
-        error if is_tls => ClientError::Tls { origin, source: deepest(&error) },
         error if error.is_connect() || error.is_timeout() => ClientError::Unreachable { origin, source: deepest(&error) },
         error => ClientError::Broken { origin, source: deepest(&error) },
     }
+}
+
+/// What TLS has to say about a failure. An I/O error may hold it without naming it as its source.
+fn tls_problem<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inside.and_then(|inner| tls_problem(inner)).or_else(|| error.source().and_then(tls_problem))
 }
 
 /// The innermost reason, which says what happened; those around it say only that it did.
@@ -142,7 +147,13 @@ pub(crate) async fn status(origin: &str, method: &Method, path: &str, mut respon
     };
     // The status is known; a text that does not come in time is not waited for.
     let _ = tokio::time::timeout(wait, words).await;
-    let (origin, method, path, details) = (origin.to_owned(), method.clone(), path.to_owned(), details(&bytes));
+    let mut details = details(&bytes);
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    if let Some(location) = location.filter(|_| status.is_redirection()) {
+        // A page for people says no more than this.
+        details = vec![Detail { code: String::new(), message: format!("it redirects to {}", clean(location)) }];
+    }
+    let (origin, method, path) = (origin.to_owned(), method.clone(), path.to_owned());
     match status {
         StatusCode::UNAUTHORIZED => ClientError::Unauthorized { origin, known: false, details },
         StatusCode::FORBIDDEN => ClientError::Denied { origin, method, path, details },

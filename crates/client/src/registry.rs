@@ -365,14 +365,16 @@ impl Registry {
         struct Page {
             repositories: Option<Vec<String>>,
         }
-        let plain = self.transport.url("_catalog");
-        // Most give a hundred at a time unless asked; asking for more is allowed, and some then give fewer.
-        let mut many = plain.clone();
-        many.set_query(Some("n=1000"));
+        let mut first = self.transport.url("_catalog");
+        // Most give a hundred at a time unless asked; asking for more is always allowed, and some then give fewer.
+        first.set_query(Some("n=1000"));
         let names = |page: Page| page.repositories.unwrap_or_default();
-        let found = match self.pages(many, &CATALOG_SCOPE, names).await {
-            // CNCF distribution refuses to be asked for more than it is configured to give.
-            Err(error) if error.has_code("PAGINATION_NUMBER_INVALID") => self.pages(plain, &CATALOG_SCOPE, names).await?,
+        let found = match self.pages(first.clone(), &CATALOG_SCOPE, names).await {
+            // Distribution has a limit that may be set lower, and refuses more.
+            Err(error) if error.is_status(StatusCode::BAD_REQUEST) => {
+                first.set_query(None);
+                self.pages(first, &CATALOG_SCOPE, names).await?
+            }
             found => found?,
         };
         found.ok_or_else(|| ClientError::Protocol { origin: self.transport.origin(), what: "it has no catalog".to_owned() })

@@ -12,7 +12,7 @@ use crate::source::Source;
 
 /// Indexes inside indexes, at most: a build makes one, and a collection of builds two.
 const MAX_DEPTH: usize = 4;
-/// Manifests that are read below one root, at most, the same one each time it is named.
+/// Manifests below one root, at most.
 const MAX_MANIFESTS: usize = 4_096;
 /// Bytes of these manifests at most: they are all in memory until they are pushed.
 const MAX_BYTES: usize = 64 << 20;
@@ -43,9 +43,11 @@ struct Reader<'a> {
     source: &'a dyn Source,
     manifests: Vec<Manifest>,
     seen: BTreeSet<Digest>,
+    /// What was read once is not asked for again, however often it is named.
+    known: BTreeMap<Digest, Facts>,
     blobs: Vec<Descriptor>,
-    /// Manifests and bytes that were read.
-    read: (usize, usize),
+    /// Bytes of the manifests.
+    bytes: usize,
 }
 
 /// What reading one manifest found out beside what it names.
@@ -78,7 +80,8 @@ impl Tree {
     }
 
     async fn below(source: &dyn Source, mut descriptor: Descriptor, bytes: Bytes) -> Result<Self, ClientError> {
-        let mut reader = Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), blobs: Vec::new(), read: (0, 0) };
+        let mut reader =
+            Reader { source, manifests: Vec::new(), seen: BTreeSet::new(), known: BTreeMap::new(), blobs: Vec::new(), bytes: 0 };
         let facts = reader.read(&descriptor, &bytes, 0).await?;
         // The root is told apart, for a tag may come to lead to something else.
         reader.manifests.retain(|manifest| manifest.descriptor.digest != descriptor.digest);
@@ -148,24 +151,33 @@ impl Reader<'_> {
     async fn index(&mut self, descriptor: &Descriptor, index: &ImageIndex, depth: usize) -> Result<Facts, ClientError> {
         let mut facts = Facts::default();
         let mut labels = None::<BTreeMap<String, String>>;
+        if index.manifests.len() > MAX_MANIFESTS {
+            return Err(ClientError::Excess(format!("{} names more than {MAX_MANIFESTS} manifests", descriptor.digest)));
+        }
         for child in &index.manifests {
             if !media_type::is_manifest(&child.media_type) {
                 self.blob(child);
                 continue;
             }
-            if depth == MAX_DEPTH || self.read.0 >= MAX_MANIFESTS || self.read.1 >= MAX_BYTES {
+            if depth == MAX_DEPTH || self.manifests.len() >= MAX_MANIFESTS || self.bytes >= MAX_BYTES {
                 let what = format!(
                     "{} holds indexes more than {MAX_DEPTH} deep, or more than {MAX_MANIFESTS} manifests or {MAX_BYTES} bytes of them",
                     descriptor.digest
                 );
                 return Err(ClientError::Excess(what));
             }
-            let bytes = self.source.document(child).await?;
-            self.read = (self.read.0 + 1, self.read.1 + bytes.len());
-            let found = Box::pin(self.read(child, &bytes, depth + 1)).await?;
-            if self.seen.insert(child.digest) {
-                self.manifests.push(Manifest { descriptor: plain(child), bytes });
-            }
+            let found = match self.known.get(&child.digest) {
+                Some(known) => known.clone(),
+                None => {
+                    let bytes = self.source.document(child).await?;
+                    self.bytes += bytes.len();
+                    let found = Box::pin(self.read(child, &bytes, depth + 1)).await?;
+                    self.seen.insert(child.digest);
+                    self.known.insert(child.digest, found.clone());
+                    self.manifests.push(Manifest { descriptor: plain(child), bytes });
+                    found
+                }
+            };
             if is_attestation(child) {
                 continue;
             }

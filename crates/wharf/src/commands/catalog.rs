@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
-use wharf_client::Silent;
 
 use crate::cli::Catalog;
+use crate::progress::Progress;
 use crate::remote::{self, Remote};
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
@@ -14,7 +14,7 @@ use crate::ui::{self, Failure};
 /// Prints the JSON of the API, with every page followed.
 pub fn run(settings: &Settings, options: &Catalog) -> Result<ExitCode, Failure> {
     let repositories = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Silent)).await?.registry;
+        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
         registry.catalog().await.map_err(|error| remote::failure(&error))
     })?;
     ui::print(format_args!("{}\n", json!({ "repositories": repositories })))?;

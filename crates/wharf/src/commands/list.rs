@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use wharf_client::{ClientError, Registry, Remote as Repository, Silent, Tree};
+use wharf_client::{ClientError, Registry, Remote as Repository, Tree};
 use wharf_oci::{Descriptor, Reference, RepositoryName};
 
 use crate::cli::List;
+use crate::progress::Progress;
 use crate::remote::{self, Remote};
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
@@ -45,7 +46,7 @@ struct ImageFacts {
 /// Lists every image with its tags.
 pub fn run(settings: &Settings, options: &List) -> Result<ExitCode, Failure> {
     let images = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Silent)).await?.registry;
+        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
         images(&registry, options.long).await.map_err(|error| remote::failure(&error))
     })?;
     if options.json {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
-use wharf_client::Silent;
 
 use super::usage_of;
 use crate::cli::Tags;
 use crate::image_name::ImageName;
+use crate::progress::Progress;
 use crate::remote::{self, Remote};
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
@@ -23,7 +23,7 @@ pub fn run(settings: &Settings, options: &Tags) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("give the image without {reference}: {}", settings.short(&name.repository))));
     }
     let found = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Silent)).await?.registry;
+        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
         registry.tags(&name.repository).await.map_err(|error| remote::failure(&error))
     })?;
     // A repository that holds nothing with a name is as good as none.

@@ -52,12 +52,12 @@ impl Origin {
                     ui::warn(&format!("the mirror {} cannot be used: {error}", endpoint.host));
                     last = Some(error);
                 }
-                Err(error) => return Err(remote::failure(&error)),
+                Err(error) => return Err(failure(&error)),
             }
         }
         // The registry itself is always the last of them, so this is said of mirrors alone.
-        let failure = Failure::new(format!("{image} not found"));
-        Err(last.map_or(failure, |error| remote::failure(&error)))
+        let absent = Failure::new(format!("{image} not found"));
+        Err(last.map_or(absent, |error| failure(&error)))
     }
 
     async fn ask(
@@ -116,5 +116,16 @@ impl Origin {
             Some(error) => Ok(Err(error)),
             None => Ok(Ok(None)),
         }
+    }
+}
+
+/// A report of what a source answered; the options for it have other names than those for the registry here.
+fn failure(error: &ClientError) -> Failure {
+    let failure = remote::failure(error);
+    match error {
+        ClientError::Tls { .. } => failure.hint(
+            "--src-ca-cert names the authority to believe; --src-tls-verify=false believes anybody, and speaks plain HTTP where there is no TLS",
+        ),
+        _ => failure,
     }
 }
