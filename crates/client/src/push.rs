@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_oci::{Descriptor, Digest, Document, ImageConfig, Reference, RepositoryName, Tag};
@@ -20,9 +20,13 @@ const AT_ONCE: usize = 4;
 const TAGS_AT_ONCE: usize = 4;
 /// Attempts at a tag that others set at the same moment.
 const CONTENTION: u32 = 64;
-/// How long after setting a tag it is read again where the registry knows no preconditions: another pusher that had read before
+/// How long after setting a tag it is read again, at least, where the registry knows no preconditions: another pusher that had read before
 /// has written by then.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How many times as long as our own way from reading a tag to setting it that is: where we are slow, others are too.
+const SLOWER: u32 = 8;
+/// But no longer than this.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// What became of a tree's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,10 +149,12 @@ impl<'a> Pusher<'a> {
     ) -> Result<Tagged, ClientError> {
         let reference = Reference::Tag(tag.clone());
         let mut written = None;
+        let mut placed = Vec::new();
         for attempt in 0..CONTENTION {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
             }
+            let read = Instant::now();
             let fetched = self.registry.manifest(repository, &reference).await?;
             let existing = self.existing(repository, fetched.as_ref()).await?;
             let (manifest, replaces) = match (decide(&existing, offer), &fetched) {
@@ -162,8 +168,16 @@ impl<'a> Pusher<'a> {
                 }
             };
             // An index needs what it names, which is elsewhere only pushed as what a tag leads to.
-            for root in roots.iter().filter(|root| root.descriptor.digest != manifest.descriptor.digest) {
+            let whole = manifest.descriptor.digest;
+            let is_needed = |digest| digest != whole && !placed.contains(&digest);
+            let needed: Vec<_> = roots.iter().filter(|root| is_needed(root.descriptor.digest)).collect();
+            for root in &needed {
                 self.put(repository, root).await?;
+            }
+            placed.extend(needed.iter().map(|root| root.descriptor.digest));
+            if !needed.is_empty() && !self.features.conditional_push {
+                // What others set meanwhile would be lost: nothing may lie between reading the tag and setting it.
+                continue;
             }
             let precondition = match &fetched {
                 _ if !self.features.conditional_push => Precondition::None,
@@ -181,7 +195,8 @@ impl<'a> Pusher<'a> {
             }
             // The next turn looks whether it still is so; whoever wrote over it in between is merged with.
             written = Some(written.unwrap_or(false) || replaces);
-            tokio::time::sleep(SETTLE.mul_f64(0.5 + fastrand::f64())).await;
+            let settle = (read.elapsed() * SLOWER).clamp(SETTLE, SETTLE_MAX);
+            tokio::time::sleep(settle.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         }
         Err(ClientError::Contended { tag: tag.to_string(), attempts: CONTENTION })
     }
