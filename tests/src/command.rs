@@ -51,24 +51,24 @@ impl Wharf {
 
     /// The same with a variable.
     #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.variables.retain(|(known, _)| known != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
-        self
+    pub fn env(&self, name: &str, value: &str) -> Self {
+        let mut other = self.without(name);
+        other.variables.push((name.to_owned(), value.to_owned()));
+        other
     }
 
     /// The same without a variable.
     #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        self.variables.retain(|(known, _)| known != name);
-        self
+    pub fn without(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.variables.retain(|(known, _)| known != name);
+        other
     }
 
     /// The same with another program in its place, such as container-registry.sh.
     #[must_use]
-    pub fn through(mut self, program: &Path) -> Self {
-        program.clone_into(&mut self.program);
-        self
+    pub fn through(&self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self.clone() }
     }
 
     /// The program itself.

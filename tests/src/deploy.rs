@@ -17,12 +17,14 @@ pub fn image_for(architecture: &str, labels: Value) -> Image {
 pub fn image_of(platform: Value, labels: Value, layers: Vec<Vec<u8>>) -> Image {
     let mut config = json!({
         "created": "2026-01-12T20:32:24Z",
-        "config": {"Labels": labels},
+        "config": {},
         "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| sha256(layer)).collect::<Vec<_>>()},
         "history": [{"created_by": hex::encode(random(8))}],
     });
-    for (name, value) in platform.as_object().expect("a platform") {
-        config[name] = value.clone();
+    config["config"]["Labels"] = labels;
+    let Value::Object(platform) = platform else { panic!("no platform: {platform}") };
+    for (name, value) in platform {
+        config[name] = value;
     }
     let config = config.to_string().into_bytes();
     let manifest = json!({

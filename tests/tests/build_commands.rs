@@ -207,7 +207,7 @@ fn a_registry_is_started_looked_at_and_stopped() {
     assert_eq!((&info["url"], &info["index"]["kind"]), (&json!(url), &json!("sqlite")));
     // Its port is taken for anybody else.
     let other = tempfile::tempdir().expect("a folder");
-    let taken = wharf.clone().env("TOPDIR", other.path().to_str().expect("UTF-8")).fails(&["start"]);
+    let taken = wharf.env("TOPDIR", other.path().to_str().expect("UTF-8")).fails(&["start"]);
     assert!(taken.stderr.contains(&port.to_string()), "{taken}");
     wharf.ok(&["stop"]).says("Registry stopped");
     wharf.ok(&["stop"]).says("not running");
@@ -251,7 +251,7 @@ fn a_registry_that_is_not_there_is_named() {
         assert_eq!(ran.stdout, "", "{ran}");
         ran.says("hint: `wharf start` starts it");
     }
-    let elsewhere = wharf.clone().env("CONTAINER_REGISTRY_URL", &format!("http://127.0.0.2:{port}"));
+    let elsewhere = wharf.env("CONTAINER_REGISTRY_URL", &format!("http://127.0.0.2:{port}"));
     elsewhere.fails(&["list"]).says(&format!("Registry not responding at http://127.0.0.2:{port}"));
 }
 

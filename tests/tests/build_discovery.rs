@@ -117,7 +117,7 @@ fn every_machine_of_every_multiconfig_is_pushed() {
     let other = Deploy::new(&build.path("mc/board"));
     other.layout("board", "board-app-board.rootfs-oci", &board);
     let list = format!("{}  {}", text(build.deploy.images()), text(other.images()));
-    build.wharf.clone().env("DEPLOY_DIR_IMAGES", &list).ok(&["push", "-s", "latest"]);
+    build.wharf.env("DEPLOY_DIR_IMAGES", &list).ok(&["push", "-s", "latest"]);
     assert_eq!(build.catalog(), ["yocto/app", "yocto/board-app"]);
     let expected = [("linux/amd64".to_owned(), pc.digest), ("linux/arm64".to_owned(), arm.digest)];
     let mut found = build.platforms("app", "latest");
@@ -134,10 +134,10 @@ fn one_machine_alone_is_pushed_when_its_folder_is_named() {
     build.deploy.layout(MACHINE, "app-qemux86-64.rootfs-oci", &amd64());
     build.deploy.layout("qemuarm64", "app-qemuarm64.rootfs-oci", &arm);
     let folder = build.deploy.path("qemuarm64", "");
-    build.wharf.clone().env("DEPLOY_DIR_IMAGE", text(&folder)).ok(&["push", "-s", "latest"]);
+    build.wharf.env("DEPLOY_DIR_IMAGE", text(&folder)).ok(&["push", "-s", "latest"]);
     leads_to(&build, "app", "latest", &arm);
     // Without a trailing slash, and from a relative path, the machine's name is the same.
-    build.wharf.clone().env("DEPLOY_DIR_IMAGE", "tmp/deploy/images/qemuarm64").ok(&["push", "app", "-t", "2"]);
+    build.wharf.env("DEPLOY_DIR_IMAGE", "tmp/deploy/images/qemuarm64").ok(&["push", "app", "-t", "2"]);
     leads_to(&build, "app", "2", &arm);
 }
 
@@ -203,12 +203,12 @@ fn images_are_chosen_by_name() {
     for name in ["app", "base", "tool"] {
         build.deploy.layout(MACHINE, &format!("{name}-qemux86-64.rootfs-oci"), &amd64());
     }
-    let chosen = build.wharf.clone().env("CONTAINER_REGISTRY_IMAGES", " tool\tapp ");
+    let chosen = build.wharf.env("CONTAINER_REGISTRY_IMAGES", " tool\tapp ");
     chosen.ok(&["push"]);
     assert_eq!(build.catalog(), ["yocto/app", "yocto/tool"]);
     chosen.ok(&["push", "base"]);
     assert_eq!(build.catalog(), ["yocto/app", "yocto/base", "yocto/tool"]);
-    let ran = build.wharf.clone().env("CONTAINER_REGISTRY_IMAGES", "tool nope").fails(&["push"]);
+    let ran = build.wharf.env("CONTAINER_REGISTRY_IMAGES", "tool nope").fails(&["push"]);
     ran.says("nope not found").says("app, base, tool");
 }
 
@@ -217,7 +217,7 @@ fn images_are_chosen_by_name() {
 fn images_go_to_the_configured_namespace() {
     let build = Build::new();
     build.deploy.layout(MACHINE, "app-qemux86-64.rootfs-oci", &amd64());
-    let wharf = build.wharf.clone().env("CONTAINER_REGISTRY_NAMESPACE", "team/edge");
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_NAMESPACE", "team/edge");
     wharf.ok(&["push"]);
     wharf.ok(&["push", "team/edge/app", "-t", "1"]);
     assert_eq!(build.catalog(), ["team/edge/app"]);
@@ -244,7 +244,7 @@ fn without_images_there_is_an_error() {
     build.wharf.fails(&["push"]).says("no images found in").says("IMAGE_FSTYPES");
     fs::create_dir_all(build.deploy.path(MACHINE, "core-image-minimal")).expect("another folder");
     build.wharf.fails(&["push"]).says("no images found in");
-    let ran = build.wharf.clone().env("DEPLOY_DIR_IMAGES", "/nowhere/at/all").fails(&["push"]);
+    let ran = build.wharf.env("DEPLOY_DIR_IMAGES", "/nowhere/at/all").fails(&["push"]);
     ran.says("/nowhere/at/all").says("DEPLOY_DIR_IMAGES");
     assert!(build.nothing_was_sent());
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use wharf_tests::{
-    Build, Image, OCI_INDEX, OCI_MANIFEST, Program, Ran, Wharf, artifact, clients, descriptor, image_for, image_of, index,
-    random, sha256, write_blob, write_index, write_layout,
+    Build, Image, OCI_INDEX, OCI_MANIFEST, Program, Ran, Wharf, artifact, clients, descriptor, image_of, index, random,
+    write_blob, write_index, write_layout,
 };
 
 const LINUX: [(&str, Option<&str>); 8] = [

@@ -15,7 +15,7 @@ fn text(path: &Path) -> &str {
 
 /// The environment of somebody who only knows the script: HOME and PATH.
 fn through(script: &Path, wharf: &Wharf) -> Wharf {
-    let bare = wharf.clone().through(script).without("TOPDIR").without("CONTAINER_REGISTRY_URL");
+    let bare = wharf.through(script).without("TOPDIR").without("CONTAINER_REGISTRY_URL");
     bare.without("CONTAINER_REGISTRIES_CONF").env("PATH", "/usr/bin:/bin").env("WHARF", text(wharf.program()))
 }
 
@@ -48,7 +48,7 @@ fn it_is_written_where_it_is_wanted() {
     on_stdout(through(&build.path("scripts/registry.sh"), &build.wharf).run(&["list"]), 0, "(none)");
     let printed = build.wharf.ok(&["script", "-o", "-"]).stdout;
     assert!(printed.starts_with("#!/bin/sh\n"), "{printed}");
-    let other = build.wharf.clone().env("CONTAINER_REGISTRY_STORAGE", "elsewhere/registry");
+    let other = build.wharf.env("CONTAINER_REGISTRY_STORAGE", "elsewhere/registry");
     other.ok(&["script"]);
     assert!(build.path("elsewhere/registry").join(NAME).is_file());
     // Once more over the one that is there.
@@ -108,12 +108,12 @@ fn it_finds_wharf() {
         assert!(ran.stdout.contains(way) && ran.stderr.is_empty(), "{ran}");
     }
     program(build.path("path/wharf"), "of-path");
-    let with_path = bare.clone().env("PATH", &format!("{}:/usr/bin:/bin", text(&build.path("path"))));
+    let with_path = bare.env("PATH", &format!("{}:/usr/bin:/bin", text(&build.path("path"))));
     assert_eq!(with_path.ok(&["list", "a b"]).stdout, "of-path list a b\n");
     program(build.path("container-registry/bin/wharf"), "of-storage");
     assert_eq!(with_path.ok(&["list"]).stdout, "of-storage list\n");
     let named = program(build.path("named"), "of-variable");
-    assert_eq!(with_path.clone().env("WHARF", text(&named)).ok(&["list"]).stdout, "of-variable list\n");
+    assert_eq!(with_path.env("WHARF", text(&named)).ok(&["list"]).stdout, "of-variable list\n");
     on_stdout(with_path.env("WHARF", "/nowhere/wharf").run(&["list"]), 1, "/nowhere/wharf: no such program");
 }
 
@@ -126,7 +126,7 @@ fn values_are_baked_as_they_are() {
     let deploy = Deploy::new(&odd);
     deploy.layout("m", "app-m.rootfs-oci", &image_for("amd64", json!({})));
     let strategy = "latest\tversion";
-    let wharf = build.wharf.clone().env("TOPDIR", text(&odd)).env("CONTAINER_REGISTRY_TAG_STRATEGY", strategy);
+    let wharf = build.wharf.env("TOPDIR", text(&odd)).env("CONTAINER_REGISTRY_TAG_STRATEGY", strategy);
     wharf.env("IMAGE_VERSION", "5").env("CONTAINER_REGISTRY_NAMESPACE", "team/x").ok(&["script"]);
     let script = odd.join("container-registry").join(NAME);
     let ran = through(&script, &build.wharf).run(&["push"]).expect(0);
@@ -139,11 +139,11 @@ fn values_are_baked_as_they_are() {
 fn the_environment_wins() {
     let (build, script) = scripted();
     let wharf = through(&script, &build.wharf);
-    let ran = wharf.clone().env("CONTAINER_REGISTRY_TAG_STRATEGY", "version").env("IMAGE_VERSION", "7").run(&["push"]).expect(0);
+    let ran = wharf.env("CONTAINER_REGISTRY_TAG_STRATEGY", "version").env("IMAGE_VERSION", "7").run(&["push"]).expect(0);
     assert_eq!(ran.tags(), ["7"]);
-    wharf.clone().env("CONTAINER_REGISTRY_NAMESPACE", "other").run(&["push", "--tag", "1", "app"]).expect(0);
+    wharf.env("CONTAINER_REGISTRY_NAMESPACE", "other").run(&["push", "--tag", "1", "app"]).expect(0);
     assert_eq!(build.catalog(), ["other/app", "yocto/app"]);
-    let gone = wharf.clone().env("CONTAINER_REGISTRY_URL", "localhost:1").run(&["list"]);
+    let gone = wharf.env("CONTAINER_REGISTRY_URL", "localhost:1").run(&["list"]);
     on_stdout(gone, 1, "Registry not responding at http://localhost:1");
     let elsewhere = build.path("another storage");
     let info = wharf.env("CONTAINER_REGISTRY_STORAGE", text(&elsewhere)).run(&["info", "--json"]).expect(0).json();
@@ -184,7 +184,7 @@ fn messages_are_on_standard_output() {
 #[test]
 fn secrets_are_not_baked() {
     let (build, script) = scripted();
-    let wharf = build.wharf.clone().env("CONTAINER_REGISTRY_PASSWORD", "s3cret-1").env("CONTAINER_REGISTRY_TOKEN", "s3cret-2");
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_PASSWORD", "s3cret-1").env("CONTAINER_REGISTRY_TOKEN", "s3cret-2");
     wharf.env("CONTAINER_REGISTRY_USERNAME", "somebody").env("CONTAINER_REGISTRY_AUTH_MODE", "env").ok(&["script"]);
     let written = fs::read_to_string(script).expect("the script");
     assert!(!written.contains("s3cret"), "{written}");

@@ -34,7 +34,7 @@ impl Staller {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // It ends with the test, which drops the other halves of the channels.
-                if serve(stream, &challenge, &told, &wait).is_none() {
+                if serve(stream, challenge, &told, &wait).is_none() {
                     return;
                 }
             }
@@ -122,7 +122,7 @@ fn nor_does_the_script() {
     with_layout(&wharf);
     wharf.ok(&["script"]);
     let script = folder.path().join("container-registry/container-registry.sh");
-    let through = wharf.clone().env("WHARF", wharf.program().to_str().expect("UTF-8")).through(&script);
+    let through = wharf.env("WHARF", wharf.program().to_str().expect("UTF-8")).through(&script);
     let arguments = ["push", "app-oci", "--creds", &format!("alice:{SECRET}")];
     let (seen, ran) = watched(&through, &staller, &arguments, BASIC);
     assert!(!seen.contains(SECRET) && seen.contains("push\0app-oci\0--creds\0"), "{seen:?}");

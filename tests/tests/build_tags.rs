@@ -66,10 +66,10 @@ fn the_strategy_comes_from_option_variable_and_default() {
     let (build, _) = built(json!({}));
     let tags = build.wharf.ok(&["push"]).tags();
     assert!(tags.len() == 2 && is_timestamp(&tags[0]) && tags[1] == "latest", "{tags:?}");
-    let wharf = build.wharf.clone().env("CONTAINER_REGISTRY_TAG_STRATEGY", " version\tlatest ").env("IMAGE_VERSION", "7");
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_TAG_STRATEGY", " version\tlatest ").env("IMAGE_VERSION", "7");
     assert_eq!(wharf.ok(&["push"]).tags(), ["7", "latest"]);
     assert_eq!(wharf.ok(&["push", "-s", "latest"]).tags(), ["latest"]);
-    assert_eq!(wharf.clone().env("CONTAINER_REGISTRY_TAG_STRATEGY", "").ok(&["push"]).tags().len(), 2);
+    assert_eq!(wharf.env("CONTAINER_REGISTRY_TAG_STRATEGY", "").ok(&["push"]).tags().len(), 2);
 }
 
 /// The timestamp is local time, and one for all images of a run.
@@ -82,7 +82,7 @@ fn a_timestamp_is_local_time_once_a_run() {
     let hour = |zone: &str| {
         let now = || run_tool("/bin/sh", &["-c", &format!("TZ={zone} date +%Y%m%d-%H")], None).trim().to_owned();
         let before = now();
-        let ran = build.wharf.clone().env("TZ", zone).ok(&["push", "--strategy", "timestamp"]);
+        let ran = build.wharf.env("TZ", zone).ok(&["push", "--strategy", "timestamp"]);
         let tags = ran.tags();
         assert!(tags.len() == 3 && tags.iter().all(|tag| *tag == tags[0] && is_timestamp(tag)), "{ran}");
         assert!([before, now()].contains(&tags[0][..11].to_owned()), "{zone}: {ran}");
@@ -100,7 +100,7 @@ fn commit_and_branch_come_from_the_repository() {
     assert_eq!(ran.tags(), [commit.as_str(), "feature-log-in", "latest"]);
     assert!(!ran.stderr.contains("warning"), "{ran}");
     // Without TOPDIR the current folder is asked.
-    let ran = build.wharf.clone().without("TOPDIR").ok(&["push", "--strategy", "git"]);
+    let ran = build.wharf.without("TOPDIR").ok(&["push", "--strategy", "git"]);
     assert_eq!(ran.tags(), [commit]);
 }
 
@@ -148,7 +148,7 @@ fn without_a_repository_commit_and_branch_are_skipped() {
     let broken = build.path("broken");
     std::fs::create_dir(&broken).expect("a folder");
     std::fs::write(broken.join(".git"), "gitdir: /nowhere/at/all\n").expect("a worktree of nothing");
-    let wharf = build.wharf.clone().env("TOPDIR", broken.to_str().expect("UTF-8"));
+    let wharf = build.wharf.env("TOPDIR", broken.to_str().expect("UTF-8"));
     let wharf = wharf.env("DEPLOY_DIR_IMAGES", build.deploy.images().to_str().expect("UTF-8"));
     // A failure of git is told in its own words.
     wharf.ok(&["push", "--strategy", "sha latest"]).says("/nowhere/at/all");
@@ -204,11 +204,11 @@ fn what_is_no_version_is_refused() {
 #[test]
 fn the_version_has_three_sources() {
     let (build, _) = built(json!({VERSION: "3.1"}));
-    let wharf = build.wharf.clone().env("IMAGE_VERSION", "2.1");
+    let wharf = build.wharf.env("IMAGE_VERSION", "2.1");
     assert_eq!(wharf.ok(&["push", "-s", "semver", "-v", "1.1"]).tags(), ["1.1", "1"]);
     assert_eq!(wharf.ok(&["push", "-s", "semver"]).tags(), ["2.1", "2"]);
     assert_eq!(build.wharf.ok(&["push", "-s", "semver"]).tags(), ["3.1", "3"]);
-    assert_eq!(build.wharf.clone().env("IMAGE_VERSION", "").ok(&["push", "-s", "version"]).tags(), ["3.1"]);
+    assert_eq!(build.wharf.env("IMAGE_VERSION", "").ok(&["push", "-s", "version"]).tags(), ["3.1"]);
 }
 
 /// For each other tag but `latest` also TAG-ARCH, by the build's name of the architecture.
@@ -222,7 +222,7 @@ fn arch_adds_the_builds_name_of_the_architecture() {
         assert_eq!(tags, ["5".to_owned(), format!("5-{build_name}")]);
     }
     let (build, _) = built(json!({}));
-    let wharf = build.wharf.clone().env("TARGET_ARCH", "x86_64");
+    let wharf = build.wharf.env("TARGET_ARCH", "x86_64");
     assert_eq!(wharf.ok(&["push", "-s", "version arch", "-v", "5"]).tags(), ["5", "5-x86_64"]);
     build.wharf.ok(&["push", "-s", "latest arch"]).says("no tag for the strategy `arch`");
 }
@@ -236,7 +236,7 @@ fn a_strategy_that_is_none_is_refused() {
     ran.says("timestamp, sha, git, branch, semver, version, latest, arch");
     refused(&build, &["push", "-s", "sha,latest"]).says("unknown tag strategy `sha,latest`");
     refused(&build, &["push", "-s", " "]).says("the tag strategy is empty");
-    let wharf = build.wharf.clone().env("CONTAINER_REGISTRY_TAG_STRATEGY", "Latest");
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_TAG_STRATEGY", "Latest");
     wharf.fails(&["push"]).says("unknown tag strategy `Latest`");
 }
 
@@ -256,7 +256,7 @@ fn tags_may_be_given() {
     let (build, image) = built(json!({}));
     refused(&build, &["push", "--tag", "v1"]).says("--tag requires an image name");
     // The variable is no contradiction to the option.
-    let wharf = build.wharf.clone().env("CONTAINER_REGISTRY_TAG_STRATEGY", "nope");
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_TAG_STRATEGY", "nope");
     assert_eq!(wharf.ok(&["push", "app", "--tag", "latest", "-t", "v1.0.0"]).tags(), ["latest", "v1.0.0"]);
     assert!(build.repo("app").manifest("v1.0.0").expect(200).body == image.manifest);
     build.wharf.fails(&["push", "app", "-t", "x", "-s", "latest"]).says("cannot be used with");

@@ -20,11 +20,13 @@ const AT_ONCE: usize = 4;
 const TAGS_AT_ONCE: usize = 4;
 /// Attempts at a tag that others set at the same moment.
 const CONTENTION: u32 = 64;
-/// How long after setting a tag it is read again where the registry knows no preconditions. Another pusher that read it before may write over it until then, and
-/// finds out nothing; one that takes longer to write is not noticed.
-const SETTLE: Duration = Duration::from_secs(1);
-/// Whose own writing took long is likely to meet others on as slow a line: it waits so many times as long.
-const SLOWER: u32 = 4;
+/// How long after setting a tag it is read again, at least, where the registry knows no preconditions: another pusher that had read before
+/// has written by then, unless it is slower than that.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How many times as long as our own way from reading a tag to setting it that is: where we are slow, others are too.
+const SLOWER: u32 = 8;
+/// But no longer than this.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// What became of a tree's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,11 +150,12 @@ impl<'a> Pusher<'a> {
         let mut written = None;
         // What was refused: it may be there all the same, when only the answer to an earlier attempt was lost.
         let mut refused = None;
+        let mut placed = Vec::new();
         for attempt in 0..CONTENTION {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
             }
-            let begun = Instant::now();
+            let read = Instant::now();
             let fetched = self.registry.manifest(repository, &reference).await?;
             let existing = self.existing(repository, fetched.as_ref()).await?;
             let (manifest, replaces) = match (decide(&existing, offer), &fetched) {
@@ -166,12 +169,16 @@ impl<'a> Pusher<'a> {
                     return Ok(Tagged { tag, digest, media_type: media_type.clone(), unchanged, replaced });
                 }
             };
-            // An index needs what it names, which is otherwise only pushed as what a tag leads to. Then others may have gone on meanwhile.
-            let mut waited = false;
-            for root in roots.iter().filter(|root| root.descriptor.digest != manifest.descriptor.digest) {
-                waited |= self.put(repository, root).await?;
+            // An index needs what it names, which is elsewhere only pushed as what a tag leads to.
+            let whole = manifest.descriptor.digest;
+            let is_needed = |digest| digest != whole && !placed.contains(&digest);
+            let needed: Vec<_> = roots.iter().filter(|root| is_needed(root.descriptor.digest)).collect();
+            for root in &needed {
+                self.put(repository, root).await?;
             }
-            if waited && !self.registry.features().conditional_push {
+            placed.extend(needed.iter().map(|root| root.descriptor.digest));
+            if !needed.is_empty() && !self.registry.features().conditional_push {
+                // What others set meanwhile would be lost: nothing may lie between reading the tag and setting it.
                 continue;
             }
             let precondition = match &fetched {
@@ -191,7 +198,8 @@ impl<'a> Pusher<'a> {
             }
             // The next turn looks whether it still is so; whoever wrote over it in between is merged with.
             written = Some(written.unwrap_or(false) || replaces);
-            tokio::time::sleep(SETTLE.max(begun.elapsed() * SLOWER).mul_f64(1.0 + fastrand::f64() / 2.0)).await;
+            let settle = (read.elapsed() * SLOWER).clamp(SETTLE, SETTLE_MAX);
+            tokio::time::sleep(settle.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         }
         Err(ClientError::Contended { tag: tag.to_string(), attempts: CONTENTION })
     }
