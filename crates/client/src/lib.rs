@@ -38,7 +38,7 @@ pub use push::{Pusher, Sent, Tagged};
 pub use registries::{Endpoint, EndpointError, EntryProblem, Registries, RegistriesError, RegistriesWarning};
 pub use registry::{Deleted, Features, Fetched, Precondition, Put, Registry};
 pub use retry::Patience;
-pub use source::{Remote, Source};
+pub use source::{RepositorySource, Source};
 pub use tls::{Tls, Verify};
 pub use transport::Access;
 pub use tree::{Manifest, Tree};

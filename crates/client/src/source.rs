@@ -85,7 +85,7 @@ fn pieces(place: &Place, offset: u64, mut take: impl FnMut(Bytes) -> bool) -> st
 }
 
 /// A repository of another registry.
-pub struct Remote<'a> {
+pub struct RepositorySource<'a> {
     /// The registry.
     pub registry: &'a Registry,
     /// The repository.
@@ -95,7 +95,7 @@ pub struct Remote<'a> {
 }
 
 #[async_trait]
-impl Source for Remote<'_> {
+impl Source for RepositorySource<'_> {
     async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
         let origin = || self.registry.address().origin();
         if descriptor.size > wharf_oci::MAX_MANIFEST as u64 {

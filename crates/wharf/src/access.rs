@@ -37,6 +37,9 @@ pub fn patience(settings: &Settings) -> Result<Patience, Failure> {
 pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access, Failure> {
     let refused = |error: SettingsError| crate::instance::refused(&error);
     let https = settings.is_https().map_err(refused)?;
+    if settings.auth && !settings.secure {
+        ui::warn(&format!("{} implies {}, which is not set", settings::AUTH.name, settings::SECURE.name));
+    }
     let address = Address { https, authority: settings.url.authority() };
     let credentials = credentials(settings, options, &address.authority)?;
     let verify = match settings.environment.switch(&settings::TLS_VERIFY).map_err(refused)? {
@@ -45,17 +48,25 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
         None if matches!(credentials, Credentials::None) => Verify::Lenient,
         None => Verify::Required,
     };
-    let authority = settings.environment.get(&settings::CA_CERT).map(PathBuf::from);
-    let authority = authority.unwrap_or_else(|| settings.storage.join("pki/ca.crt"));
-    let tls = Tls { verify, authorities: authorities(&address.authority, Some(authority)) };
+    let named = settings.environment.get(&settings::CA_CERT).map(Path::new);
+    let own = Some(settings.storage.join("pki/ca.crt")).filter(|own| named.is_none() && own.exists());
+    let authorities = own.into_iter().chain(authorities(&address.authority, named)?).collect();
+    let tls = Tls { verify, authorities };
     Ok(Access { address, credentials, tls, patience: patience(settings)? })
 }
 
-/// The authorities to believe for a host: the one named, and those that the machine's engines believe for it.
-pub fn authorities(authority: &str, named: Option<PathBuf>) -> Vec<PathBuf> {
+/// The authorities to believe for a host: the one named, which must be there, and those that the machine's engines believe for it.
+pub fn authorities(authority: &str, named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(named) = named {
+        let readable = std::fs::File::open(named);
+        readable.map_err(|error| {
+            Failure::new(format!("cannot read the certificate authority {}", named.display())).because(&error)
+        })?;
+    }
     let folders = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(|folder| Path::new(folder).join(authority));
     let known = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
-    named.into_iter().chain(known.filter(|path| path.extension().is_some_and(|extension| extension == "crt"))).collect()
+    let known = known.filter(|path| path.extension().is_some_and(|extension| extension == "crt"));
+    Ok(named.map(Path::to_owned).into_iter().chain(known).collect())
 }
 
 fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result<Credentials, Failure> {

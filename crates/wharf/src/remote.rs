@@ -2,47 +2,49 @@
 
 use std::sync::Arc;
 
-use wharf_client::{Access, ClientError, Features, Observer, Registry};
+use wharf_client::{Access, ClientError, Observer, Registry};
 
 use crate::cli::AuthOptions;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
-/// A registry that has answered.
-pub struct Remote {
-    /// The registry.
-    pub registry: Registry,
-    /// What it can do beyond the specification.
-    pub features: Features,
+/// The configured registry, once it has answered.
+pub async fn open(settings: &Settings, options: &AuthOptions, observer: Arc<dyn Observer>) -> Result<Registry, Failure> {
+    let access = crate::access::of_registry(settings, options)?;
+    let origin = access.address.origin();
+    reach(access, observer).await.map_err(|error| {
+        let is_there = matches!(
+            error,
+            ClientError::Tls { .. }
+                | ClientError::Unauthorized { .. }
+                | ClientError::Denied { .. }
+                | ClientError::Protocol { .. }
+        );
+        if is_there || !error.is_passing() {
+            return failure(&error);
+        }
+        let failure = Failure::new(format!("Registry not responding at {origin}"));
+        let failure = match (&error, std::error::Error::source(&error)) {
+            (ClientError::Unreachable { .. }, Some(source)) => failure.because(source),
+            _ => failure.because(&error),
+        };
+        failure.hint(if settings.url.is_local() {
+            format!("`{} start` starts it", ui::program())
+        } else {
+            format!("it is named by {}", crate::settings::URL.name)
+        })
+    })
 }
 
-impl Remote {
-    /// The configured registry, asked whether it is there.
-    pub async fn open(settings: &Settings, options: &AuthOptions, observer: Arc<dyn Observer>) -> Result<Self, Failure> {
-        let access = crate::access::of_registry(settings, options)?;
-        Self::reach(access, observer).await.map_err(|error| Self::absent(settings, &error))
+/// Any registry, once it has answered.
+pub async fn reach(access: Access, observer: Arc<dyn Observer>) -> Result<Registry, ClientError> {
+    let registry = Registry::new(access, observer)?;
+    registry.ping().await?;
+    if let Some(why) = registry.unverified() {
+        let origin = registry.address().origin();
+        ui::warn(&format!("the certificate of {origin} is not believed: {why}"));
     }
-
-    /// Any registry, asked whether it is there.
-    pub async fn reach(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
-        let registry = Registry::new(access, observer)?;
-        let features = registry.ping().await?;
-        if let Some(why) = registry.unverified() {
-            let origin = registry.address().origin();
-            ui::warn(&format!("the certificate of {origin} is not believed: {why}"));
-        }
-        Ok(Self { registry, features })
-    }
-
-    fn absent(settings: &Settings, error: &ClientError) -> Failure {
-        let ClientError::Unreachable { origin, source } = error else { return failure(error) };
-        let failure = Failure::new(format!("Registry not responding at {origin}")).because(source.as_ref());
-        if settings.url.is_local() {
-            failure.hint(format!("`{} start` starts it", ui::program()))
-        } else {
-            failure.hint(format!("it is named by {}", crate::settings::URL.name))
-        }
-    }
+    Ok(registry)
 }
 
 /// A report of what a registry answered.

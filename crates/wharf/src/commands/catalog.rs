@@ -7,14 +7,14 @@ use serde_json::json;
 
 use crate::cli::Catalog;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
 /// Prints the JSON of the API, with every page followed.
 pub fn run(settings: &Settings, options: &Catalog) -> Result<ExitCode, Failure> {
     let repositories = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
+        let registry = remote::open(settings, &options.auth, Arc::new(Progress::new())).await?;
         registry.catalog().await.map_err(|error| remote::failure(&error))
     })?;
     ui::print(format_args!("{}\n", json!({ "repositories": repositories })))?;

@@ -10,7 +10,7 @@ use super::usage_of;
 use crate::cli::Delete;
 use crate::image_name::ImageName;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
@@ -27,7 +27,7 @@ pub fn run(settings: &Settings, options: &Delete) -> Result<ExitCode, Failure> {
     };
     let short = settings.short(&name.repository);
     remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
+        let registry = remote::open(settings, &options.auth, Arc::new(Progress::new())).await?;
         match registry.delete_manifest(&name.repository, &reference).await.map_err(|error| remote::failure(&error))? {
             Deleted::Done => ui::say("Deleted successfully"),
             Deleted::Unknown if matches!(reference, Reference::Digest(_)) => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use wharf_client::{ClientError, Registry, Remote as Repository, Tree};
+use wharf_client::{ClientError, Registry, RepositorySource, Tree};
 use wharf_oci::{Descriptor, Reference, RepositoryName};
 
 use crate::cli::List;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
@@ -46,7 +46,7 @@ struct ImageFacts {
 /// Lists every image with its tags.
 pub fn run(settings: &Settings, options: &List) -> Result<ExitCode, Failure> {
     let images = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
+        let registry = remote::open(settings, &options.auth, Arc::new(Progress::new())).await?;
         images(&registry, options.long).await.map_err(|error| remote::failure(&error))
     })?;
     if options.json {
@@ -94,7 +94,7 @@ async fn facts(registry: &Registry, repository: &RepositoryName, tag: &str) -> R
     let Ok(tag) = tag.parse() else { return Ok(None) };
     let Some(found) = registry.manifest(repository, &Reference::Tag(tag)).await? else { return Ok(None) };
     let descriptor = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
-    let source = Repository { registry, repository: repository.clone(), is_destination: false };
+    let source = RepositorySource { registry, repository: repository.clone(), is_destination: false };
     let image = match Tree::of(&source, &found).await {
         Ok(tree) => Some(ImageFacts {
             size: tree.size(),

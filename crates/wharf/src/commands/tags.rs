@@ -9,7 +9,7 @@ use super::usage_of;
 use crate::cli::Tags;
 use crate::image_name::ImageName;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
@@ -23,7 +23,7 @@ pub fn run(settings: &Settings, options: &Tags) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("give the image without {reference}: {}", settings.short(&name.repository))));
     }
     let found = remote::run(async {
-        let registry = Remote::open(settings, &options.auth, Arc::new(Progress::new())).await?.registry;
+        let registry = remote::open(settings, &options.auth, Arc::new(Progress::new())).await?;
         registry.tags(&name.repository).await.map_err(|error| remote::failure(&error))
     })?;
     // A repository that holds nothing with a name is as good as none.

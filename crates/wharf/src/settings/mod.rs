@@ -48,9 +48,9 @@ pub enum SettingsError {
     /// The address does not parse.
     #[error("the registry's address is not usable")]
     Url(#[from] UrlError),
-    /// Both at once.
-    #[error("{} and {} exclude each other", SECURE.name, INSECURE.name)]
-    SecureAndInsecure,
+    /// Protection, and none.
+    #[error("{0} and {insecure} exclude each other", insecure = INSECURE.name)]
+    Exclusive(&'static str),
     /// TLS was asked for.
     #[error("{0} asks for TLS, which is not supported yet; serving without it would send everything in clear text")]
     Secure(&'static str),
@@ -79,7 +79,7 @@ impl SettingsError {
         match self {
             Self::Flag { .. } => None,
             Self::Url(_) => Some("an address is HOST or HOST:PORT, such as localhost:5000".to_owned()),
-            Self::SecureAndInsecure => Some("unset one of them".to_owned()),
+            Self::Exclusive(_) => Some("unset one of them".to_owned()),
             Self::Secure(_) | Self::Auth => {
                 Some("unset it and keep the registry on loopback, or put a proxy with TLS and authentication in front".to_owned())
             }
@@ -118,9 +118,12 @@ impl Settings {
         let (url, url_text) = (RegistryUrl::parse(url)?, url.trim().to_owned());
         let (insecure, secure) = (environment.flag(&INSECURE)?, environment.flag(&SECURE)?);
         if insecure && secure {
-            return Err(SettingsError::SecureAndInsecure);
+            return Err(SettingsError::Exclusive(SECURE.name));
         }
         let auth = environment.flag(&AUTH)?;
+        if insecure && auth {
+            return Err(SettingsError::Exclusive(AUTH.name));
+        }
         let storage = match (&flags.storage, environment.get(&STORAGE)) {
             (Some(folder), _) => folder.clone(),
             (None, Some(folder)) => PathBuf::from(folder),
@@ -139,7 +142,7 @@ impl Settings {
         match self.url.https {
             Some(false) if !plain => Err(SettingsError::PlainHttp(self.url.to_string())),
             Some(https) => Ok(https),
-            None => Ok(self.secure || !plain),
+            None => Ok(self.secure || self.auth || !plain),
         }
     }
 
@@ -225,7 +228,7 @@ mod tests {
         assert_eq!(listens([(SECURE.name, "1")]), Err(SettingsError::Secure(SECURE.name)));
         assert_eq!(listens([(AUTH.name, "1")]), Err(SettingsError::Auth));
         assert_eq!(listens([(URL.name, "https://localhost:5000")]), Err(SettingsError::Secure("the registry's address")));
-        assert_eq!(listens([(SECURE.name, "1"), (INSECURE.name, "1")]), Err(SettingsError::SecureAndInsecure));
+        assert_eq!(listens([(SECURE.name, "1"), (INSECURE.name, "1")]), Err(SettingsError::Exclusive(SECURE.name)));
         assert!(matches!(listens([(AUTH.name, "maybe")]), Err(SettingsError::Flag { .. })));
     }
 
@@ -239,6 +242,8 @@ mod tests {
             assert_eq!(https([(URL.name, url), (SECURE.name, "1"), none]), Ok(true), "{url}");
         }
         assert_eq!(https([(URL.name, "https://localhost:1"), none, none]), Ok(true));
+        assert_eq!(https([(AUTH.name, "1"), none, none]), Ok(true));
+        assert_eq!(https([(AUTH.name, "1"), (INSECURE.name, "1"), none]), Err(SettingsError::Exclusive(AUTH.name)));
         assert!(matches!(https([(URL.name, "http://build.example"), none, none]), Err(SettingsError::PlainHttp(_))));
         assert_eq!(https([(URL.name, "http://build.example"), (INSECURE.name, "1"), none]), Ok(false));
     }

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wharf_client::{ClientError, Fetched, Offer, Pusher, Remote as Repository, Source, Tree};
+use wharf_client::{ClientError, Fetched, Offer, Pusher, RepositorySource, Source, Tree};
 use wharf_oci::{Descriptor, Document, ImageIndex, ImageReference, Platform, Reference, Tag};
 
 use super::usage_of;
 use crate::cli::Import;
 use crate::image_name::ImageName;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure};
@@ -44,10 +44,10 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     remote::run(async {
         let progress = Arc::new(Progress::new());
-        let here = Remote::open(settings, &options.auth, progress.clone()).await?;
+        let here = remote::open(settings, &options.auth, progress.clone()).await?;
         let origin = Origin::find(settings, options, &image, progress.clone()).await?;
-        let source = Repository {
-            is_destination: origin.registry.address() == here.registry.address(),
+        let source = RepositorySource {
+            is_destination: origin.registry.address() == here.address(),
             registry: &origin.registry,
             repository: origin.repository.clone(),
         };
@@ -55,10 +55,10 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
         let failed = |error: ClientError| remote::failure(&error);
         let root = Descriptor::new(&origin.manifest.media_type, origin.manifest.digest, origin.manifest.bytes.len() as u64);
         let (tree, offer) = chosen(&source, &root, &origin.manifest, &image, &options.platforms).await.map_err(failed)?;
-        let pusher = Pusher::new(&here.registry);
+        let pusher = Pusher::new(&here);
         let sent = pusher.send(&source, &tree, &name.repository).await.map_err(failed)?;
         let tagged = pusher.tag(&name.repository, &offer, &[&tree.root], std::slice::from_ref(&tag)).await;
-        let reference = format!("{}/{}:{tag}", here.registry.address().authority, name.repository);
+        let reference = format!("{}/{}:{tag}", here.address().authority, name.repository);
         for tagged in tagged {
             let tagged = tagged.map_err(failed)?;
             ui::print(format_args!("{reference} {}\n", tagged.digest))?;

@@ -7,7 +7,7 @@ use wharf_oci::{ImageReference, RepositoryName};
 
 use crate::access::{self, Given};
 use crate::cli::Import;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 
@@ -78,7 +78,7 @@ impl Origin {
         let credentials = given.credentials(settings, owner, "--src-")?;
         let insecure = options.src_tls_verify.map_or(endpoint.insecure, |verify| !verify);
         let verify = if insecure { Verify::Off } else { Verify::Required };
-        let tls = Tls { verify, authorities: access::authorities(&endpoint.host, options.src_ca_cert.clone()) };
+        let tls = Tls { verify, authorities: access::authorities(&endpoint.host, options.src_ca_cert.as_deref())? };
         let patience = access::patience(settings)?;
         let at = |https| Access {
             address: Address { https, authority: endpoint.host.clone() },
@@ -95,10 +95,10 @@ impl Origin {
         };
         let mut first = None;
         for https in schemes {
-            match Remote::reach(at(*https), observer.clone()).await {
-                Ok(remote) => {
-                    let found = remote.registry.manifest(&endpoint.repository, &image.reference()).await;
-                    let origin = |manifest| Self { registry: remote.registry, repository: endpoint.repository.clone(), manifest };
+            match remote::reach(at(*https), observer.clone()).await {
+                Ok(registry) => {
+                    let found = registry.manifest(&endpoint.repository, &image.reference()).await;
+                    let origin = |manifest| Self { registry, repository: endpoint.repository.clone(), manifest };
                     return Ok(found.map(|manifest| manifest.map(origin)));
                 }
                 Err(

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wharf_client::{Offer, Pusher, Sent, Tagged};
+use wharf_client::{Offer, Pusher, Registry, Sent, Tagged};
 use wharf_oci::Tag;
 
 use crate::cli::Push;
 use crate::progress::Progress;
-use crate::remote::{self, Remote};
+use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
@@ -45,10 +45,10 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
         }
         if !prepared.is_empty() {
             let progress = Arc::new(Progress::new());
-            let remote = Remote::open(settings, &options.auth, progress.clone()).await?;
-            let pusher = Pusher::new(&remote.registry);
+            let registry = remote::open(settings, &options.auth, progress.clone()).await?;
+            let pusher = Pusher::new(&registry);
             let mut run =
-                Run { settings, remote: &remote, pusher, progress: &progress, output: &mut output, failed: &mut failed };
+                Run { settings, registry: &registry, pusher, progress: &progress, output: &mut output, failed: &mut failed };
             for group in Group::of(prepared) {
                 run.push(group).await;
             }
@@ -70,7 +70,7 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
 /// What all images of a run share.
 struct Run<'a> {
     settings: &'a Settings,
-    remote: &'a Remote,
+    registry: &'a Registry,
     pusher: Pusher<'a>,
     progress: &'a Progress,
     output: &'a mut Output,
@@ -110,7 +110,7 @@ impl Run<'_> {
         let mut set = Vec::new();
         for (offer, tags) in group::offers(&there) {
             for (tag, tagged) in tags.iter().zip(self.pusher.tag(&repository, &offer, &roots, &tags).await) {
-                let reference = format!("{}/{repository}:{tag}", self.remote.registry.address().authority);
+                let reference = format!("{}/{repository}:{tag}", self.registry.address().authority);
                 match tagged {
                     Ok(tagged) => {
                         self.tell(&offer, &reference, &tagged);
