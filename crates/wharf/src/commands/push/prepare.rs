@@ -134,8 +134,8 @@ async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
         ([one], _) => return Tree::read(layout, &one.descriptor).await.map_err(failed),
         _ => {}
     }
-    let mut entries: Vec<(Descriptor, &NamedImage)> = Vec::new();
-    for image in meant {
+    let mut entries: Vec<Descriptor> = Vec::new();
+    for image in &meant {
         let tree = Tree::read(layout, &image.descriptor).await.map_err(failed)?;
         let parts: Vec<_> = match tree.offer().entries.as_slice() {
             // What is said of it where it is listed says what it is: an attestation, a signature.
@@ -143,24 +143,28 @@ async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
             parts => parts.iter().flat_map(|part| std::iter::once(&part.descriptor).chain(&part.attestations)).cloned().collect(),
         };
         for part in parts {
-            let same = |(known, _): &&(Descriptor, &NamedImage)| match (&known.platform, &part.platform) {
+            let same = |known: &&Descriptor| match (&known.platform, &part.platform) {
                 (Some(known), Some(part)) => known.same_as(part) && !part.is_unknown(),
                 _ => false,
             };
             match entries.iter().find(same) {
-                Some((known, _)) if known.digest == part.digest => {}
-                Some((_, other)) => {
+                Some(known) if known.digest == part.digest => {}
+                Some(_) => {
                     let platform = part.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-                    let named = |image: &NamedImage| image.name.clone().unwrap_or_else(|| image.descriptor.digest.to_string());
-                    let both = format!("{} and {}", named(other), named(image));
-                    return Err(Failure::new(format!("{path} holds several images for {platform}: {both}"))
+                    return Err(Failure::new(format!("{path} holds several images for {platform}: {}", listed(&meant)))
                         .hint(format!("{path}:NAME picks one of them")));
                 }
-                None => entries.push((part, image)),
+                None => entries.push(part),
             }
         }
     }
-    Tree::of_index(layout, &ImageIndex::new(entries.into_iter().map(|(entry, _)| entry).collect())).await.map_err(failed)
+    Tree::of_index(layout, &ImageIndex::new(entries)).await.map_err(failed)
+}
+
+/// The names of images, and the digests of those that have none.
+fn listed(images: &[&NamedImage]) -> String {
+    let named = |image: &&NamedImage| image.name.clone().unwrap_or_else(|| image.descriptor.digest.to_string());
+    images.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// The annotations of an entry of a layout, without the name that it has there.
