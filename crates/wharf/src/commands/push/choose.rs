@@ -182,11 +182,13 @@ fn ref_names(path: &Path) -> Vec<String> {
     layout.map(|layout| layout.images().iter().filter_map(|image| image.name.clone()).collect()).unwrap_or_default()
 }
 
-/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout or an archive is called so here.
+/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a file with an
+/// ending, as archives have: some other file may well be called like an image.
 fn as_path(argument: &str) -> Option<(PathBuf, Option<String>)> {
     let is_one = |text: &str| {
         let path = Path::new(text);
-        path.exists() && (text.contains('/') || path.is_file() || path.join("index.json").exists())
+        let is_archive = || path.extension().is_some() && path.is_file();
+        path.exists() && (text.contains('/') || is_archive() || path.join("index.json").exists())
     };
     if is_one(argument) {
         return Some((PathBuf::from(argument), None));
