@@ -214,6 +214,24 @@ fn a_registry_is_started_looked_at_and_stopped() {
     wharf.fails(&["status"]);
 }
 
+/// Port, log and pid file follow the URL and the storage: several registries live on one machine.
+#[test]
+fn registries_live_side_by_side() {
+    let registries = [Background::new(), Background::new()];
+    for own in &registries {
+        write_layout(&own.path("app-oci"), &[("latest", &image_for("amd64", json!({})))]);
+        own.wharf.ok(&["start"]);
+    }
+    registries[0].wharf.ok(&["push", "app-oci", "-t", "1"]);
+    assert_eq!(registries[1].wharf.ok(&["list"]).stdout, "(none)\n");
+    registries[0].wharf.ok(&["stop"]);
+    registries[1].wharf.ok(&["status"]);
+    assert_eq!(registries[1].wharf.ok(&["push", "app-oci", "-t", "2"]).tags(), ["2"]);
+    registries[0].wharf.fails(&["status"]);
+    registries[0].wharf.ok(&["start"]);
+    assert_eq!(registries[0].wharf.ok(&["list"]).stdout, "yocto/app: 1\n");
+}
+
 /// A process that holds the storage but does not answer is "not responding".
 #[test]
 fn a_registry_that_hangs_is_running_and_not_responding() {

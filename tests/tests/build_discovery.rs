@@ -157,6 +157,38 @@ fn archives_of_the_build_count_once() {
     leads_to(&build, "tool", "latest", &alone);
 }
 
+/// All that one build with archives leaves behind, twice: two dated folders, their archives, and a link to each of the newer ones.
+#[test]
+fn a_build_with_archives_leaves_one_image() {
+    let build = Build::new();
+    let [old, new] = [amd64(), amd64()];
+    for (date, image) in [("20260112143022", &new), ("20260113143022", &old)] {
+        let base = format!("app-qemux86-64.rootfs-{date}.rootfs-oci");
+        let layout = build.deploy.layout(MACHINE, &base, image);
+        pack(&layout, &build.deploy.path(MACHINE, &format!("{base}.tar")));
+        let outer = build.path(&format!("outer-{date}"));
+        write_layout(&outer.join(&base), &[("latest", image)]);
+        pack(&outer, &build.deploy.path(MACHINE, &format!("{base}-dir.tar")));
+    }
+    // As image-oci.bbclass names them.
+    for (link, kind) in [
+        ("app-qemux86-64.rootfs.rootfs-oci", ""),
+        ("app-latest-rootfs-oci.tar", ".tar"),
+        ("app-latest-rootfs-oci-dir.tar", "-dir.tar"),
+    ] {
+        build.deploy.link(MACHINE, link, &format!("app-qemux86-64.rootfs-20260112143022.rootfs-oci{kind}"));
+    }
+    let ran = build.wharf.ok(&["push"]);
+    assert_eq!(build.catalog(), ["yocto/app"]);
+    assert_eq!(ran.pushed().len(), 2, "{ran}");
+    leads_to(&build, "app", "latest", &new);
+    build.repo("app").manifest(&old.digest).expect(404);
+    // The archive of the folder, folder included, can be named as well.
+    let archive = build.deploy.path(MACHINE, "app-latest-rootfs-oci-dir.tar");
+    build.wharf.ok(&["push", text(&archive), "--name", "app", "-t", "dir"]);
+    leads_to(&build, "app", "dir", &new);
+}
+
 /// A PATH is pushed as it is: a layout, `-oci.tar`, `.tar`, from anywhere, under the name of its basename or --name.
 #[test]
 fn a_path_is_pushed_as_it_is() {
@@ -178,6 +210,20 @@ fn a_path_is_pushed_as_it_is() {
     build.wharf.fails(&["push", "out/app-oci", "out/tool-oci.tar", "--name", "x"]).says("--name is for exactly one PATH");
     build.wharf.fails(&["push", "app", "--name", "x"]).says("--name is for exactly one PATH");
     build.wharf.fails(&["push", "out/none-oci"]).says("out/none-oci not found");
+}
+
+/// A file or a folder that is called like an image and is none does not get in its way.
+#[test]
+fn a_name_is_no_path_for_what_is_called_so() {
+    let build = Build::new();
+    for (name, image) in [("app", amd64()), ("tool", amd64())] {
+        build.deploy.layout(MACHINE, &format!("{name}-qemux86-64.rootfs-oci"), &image);
+    }
+    fs::write(build.path("app"), "#!/bin/sh\n").expect("a program");
+    fs::create_dir(build.path("tool")).expect("a folder");
+    build.wharf.ok(&["push", "app", "tool", "-t", "1"]);
+    assert_eq!(build.catalog(), ["yocto/app", "yocto/tool"]);
+    build.wharf.fails(&["push", "./app", "-t", "1"]).says("cannot be pushed");
 }
 
 /// PATH:NAME picks one of the images of a layout, or of an archive.

@@ -86,7 +86,8 @@ struct Version {
 }
 
 impl Layout {
-    /// Opens a folder or an archive, whatever it is called. An archive that is both an OCI layout and one of Docker's is the former.
+    /// Opens a folder or an archive, whatever it is called. An archive that is both an OCI layout and one of Docker's is the former. An
+    /// archive may also hold the layout's folder.
     ///
     /// # Errors
     ///
@@ -129,7 +130,11 @@ impl Layout {
         if let Some((_, format, command)) = COMPRESSIONS.iter().find(|(magic, ..)| start.starts_with(magic)) {
             return Err(LayoutError::Compressed { path: path.to_owned(), format, command });
         }
-        let members = Members::scan(&file, path)?;
+        let mut members = Members::scan(&file, path)?;
+        if members.get("index.json").or(members.get("manifest.json")).is_none() {
+            // A folder was packed, and not what is in it.
+            members.enter_folder_with("index.json");
+        }
         if let Some(index) = members.get("index.json") {
             if let Some(version) = members.get("oci-layout") {
                 check_version(&content::read(&file, version, "oci-layout", path)?, path)?;

@@ -32,7 +32,11 @@ enum Member {
 }
 
 /// The files in an archive, by name.
-pub(super) struct Members(HashMap<String, Member>);
+pub(super) struct Members {
+    members: HashMap<String, Member>,
+    /// The folder that names are counted from.
+    root: String,
+}
 
 impl Members {
     /// Reads the headers of an archive. Later members replace earlier ones of the same name, as they do for tar.
@@ -64,16 +68,26 @@ impl Members {
             }
             scan.offset = span.offset + span.length.next_multiple_of(BLOCK);
         }
-        Ok(Self(members))
+        Ok(Self { members, root: String::new() })
+    }
+
+    /// Counts names from the one folder at the top that holds a file of this name, where there is exactly one.
+    pub(super) fn enter_folder_with(&mut self, name: &str) {
+        let holds =
+            |member: &String| member.split_once('/').filter(|(_, file)| *file == name).map(|(folder, _)| folder.to_owned());
+        let mut folders = self.members.keys().filter_map(holds);
+        if let (Some(folder), None) = (folders.next(), folders.next()) {
+            self.root = folder;
+        }
     }
 
     /// The file of this name, through links.
     pub(super) fn get(&self, name: &str) -> Option<Span> {
-        self.follow(&join("", name)?, MAX_HOPS)
+        self.follow(&join(&self.root, name)?, MAX_HOPS)
     }
 
     fn follow(&self, name: &str, hops: usize) -> Option<Span> {
-        match self.0.get(name)? {
+        match self.members.get(name)? {
             Member::File(span) => Some(*span),
             Member::Link(targets) => targets.iter().find_map(|target| self.follow(target, hops.checked_sub(1)?)),
         }
@@ -81,7 +95,9 @@ impl Members {
 
     /// The names of all files and links.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        let inside =
+            |name| if self.root.is_empty() { Some(name) } else { str::strip_prefix(name, &self.root)?.strip_prefix('/') };
+        self.members.keys().map(String::as_str).filter_map(inside)
     }
 }
 

@@ -305,6 +305,24 @@ fn an_archive_of_both_forms_is_an_oci_layout() {
 }
 
 #[test]
+fn an_archive_may_hold_the_layouts_folder() {
+    let inside = |folder: &str| -> Vec<_> {
+        files(&[Some("v1")], false).into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect()
+    };
+    let open = |files: Vec<(String, Vec<u8>)>| {
+        let folder = Folder::new();
+        let layout = Layout::open(&folder.write("x.tar", archive_of(&files)))?;
+        walk(&layout, &layout.images()[0]);
+        Ok::<_, LayoutError>(layout.images()[0].name.clone())
+    };
+    assert_eq!(open(inside("app-oci")).unwrap().as_deref(), Some("v1"));
+    assert_eq!(open(inside("./app-oci")).unwrap().as_deref(), Some("v1"));
+    // Which of two is meant, and one further down, nobody can tell.
+    assert!(matches!(open([inside("a"), inside("b")].concat()), Err(LayoutError::NotALayout { .. })));
+    assert!(matches!(open(inside("a/b")), Err(LayoutError::NotALayout { .. })));
+}
+
+#[test]
 fn docker_archives_that_contradict_themselves_are_refused() {
     let folder = Folder::new();
     let error = |index: &str| {

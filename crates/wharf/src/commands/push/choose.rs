@@ -211,11 +211,16 @@ fn ref_names(path: &Path) -> Vec<String> {
     layout.map(|layout| layout.images().iter().filter_map(|image| image.name.clone()).collect()).unwrap_or_default()
 }
 
-/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout or an archive is called so here.
+/// How archives are called, those too that must be decompressed first and are told so.
+const ARCHIVES: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"];
+
+/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a file with an
+/// ending, as archives have: some other file may well be called like an image.
 fn as_path(argument: &str) -> Option<(PathBuf, Option<String>)> {
     let is_one = |text: &str| {
         let path = Path::new(text);
-        path.exists() && (text.contains('/') || Layout::open(path).is_ok())
+        let is_archive = || path.is_file() && ARCHIVES.iter().any(|end| text.ends_with(end));
+        path.exists() && (text.contains('/') || is_archive() || Layout::open(path).is_ok())
     };
     if is_one(argument) {
         return Some((PathBuf::from(argument), None));
