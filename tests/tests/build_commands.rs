@@ -95,7 +95,7 @@ fn tags_lists_those_of_one_image() {
     build.wharf.fails(&["tags", "other/app"]).says("not found: other/app");
     build.wharf.fails(&["tags"]).says("Usage: wharf tags").says("Example: wharf tags");
     build.wharf.fails(&["tags", "App"]).says("`App` is no image's name");
-    build.wharf.fails(&["tags", "app:1"]).says("names one image already");
+    build.wharf.fails(&["tags", "app:1"]).says("give the image without 1: app");
 }
 
 /// `catalog`: the JSON of the API. Every page is followed, also where the registry makes them small.

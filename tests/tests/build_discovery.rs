@@ -254,8 +254,10 @@ fn images_are_chosen_by_name() {
     assert_eq!(build.catalog(), ["yocto/app", "yocto/tool"]);
     chosen.ok(&["push", "base"]);
     assert_eq!(build.catalog(), ["yocto/app", "yocto/base", "yocto/tool"]);
-    let ran = build.wharf.env("CONTAINER_REGISTRY_IMAGES", "tool nope").fails(&["push"]);
-    ran.says("nope not found").says("app, base, tool");
+    // It is a filter, written once for many builds: what this one did not make is told, and no failure unless nothing is left.
+    let ran = build.wharf.env("CONTAINER_REGISTRY_IMAGES", "tool nope").ok(&["push"]);
+    ran.says("warning: nope, of CONTAINER_REGISTRY_IMAGES, not found");
+    build.wharf.env("CONTAINER_REGISTRY_IMAGES", "nope").fails(&["push"]).says("no images found");
 }
 
 /// The namespace is configured; a name may hold it.

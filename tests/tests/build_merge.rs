@@ -228,9 +228,32 @@ fn of_two_machines_with_one_platform_the_newer_build_counts() {
     build.deploy.layout("genericx86-64", "app-genericx86-64.rootfs-oci", &newer);
     let file = std::fs::File::options().write(true).open(old.join("index.json")).expect("the older layout");
     file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).expect("set its time");
-    let ran = build.wharf.ok(&["push", "-s", "latest"]).says("warning: app (qemux86-64), linux/amd64 is for the same platform");
+    let ran = build.wharf.ok(&["push", "-s", "latest"]).says("warning: app (qemux86-64) from ").says(" does not get latest: ");
     assert_eq!(ran.pushed().len(), 1, "{ran}");
     assert!(build.repo("app").manifest("latest").expect(200).body == newer.manifest);
+    // Where both were named, that one of them got nothing is a failure.
+    let new = build.deploy.path("genericx86-64", "app-genericx86-64.rootfs-oci");
+    let paths = [old.to_str().expect("a path"), new.to_str().expect("a path")];
+    let ran =
+        build.wharf.fails(&["push", paths[0], paths[1], "-s", "latest"]).says("error: app from ").says(" does not get latest: ");
+    assert_eq!(ran.pushed().len(), 1, "{ran}");
+}
+
+/// Each tag has the newest image of each platform, whatever its other tags are.
+#[test]
+fn what_machines_share_is_settled_tag_by_tag() {
+    let build = Build::new();
+    let version = |version: &str| json!({"org.opencontainers.image.version": version});
+    let labelled = |arch: &str, labels| image_of(json!({"architecture": arch, "os": "linux"}), labels, vec![random(500)]);
+    let [older, newer] = [labelled("amd64", version("1.0")), labelled("amd64", version("2.0"))];
+    let old = build.deploy.layout("qemux86-64", "app-qemux86-64.rootfs-oci", &older);
+    build.deploy.layout("genericx86-64", "app-genericx86-64.rootfs-oci", &newer);
+    let file = std::fs::File::options().write(true).open(old.join("index.json")).expect("the older layout");
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).expect("set its time");
+    build.wharf.ok(&["push", "-s", "version latest"]);
+    for (tag, image) in [("1.0", &older), ("2.0", &newer), ("latest", &newer)] {
+        assert!(build.repo("app").manifest(tag).expect(200).body == image.manifest, "{tag}");
+    }
 }
 
 /// `arch` names each platform of an index by a tag of its own, which leads to that image alone.

@@ -201,7 +201,6 @@ exit code: 1
 error: two cannot be pushed
   caused by: TOPDIR/two-oci holds several images for linux/amd64: v1, v2
 hint: TOPDIR/two-oci:NAME picks one of them
-error: 1 of 1 not pushed: two
 ",
     );
 }
@@ -214,7 +213,6 @@ exit code: 1
 --- stderr
 error: app (qemux86-64) cannot be pushed
   caused by: the tag strategy `semver` needs a version: give --version, set IMAGE_VERSION, or build the image with the label org.opencontainers.image.version
-error: 1 of 1 not pushed: app (qemux86-64)
 ");
 }
 

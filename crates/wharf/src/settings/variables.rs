@@ -1,5 +1,7 @@
 //! Every environment variable that a command follows.
 
+use wharf_yocto::tags::Strategy;
+
 use crate::config::environment::CONFIGURATION_PATH;
 
 /// An environment variable that a command follows.
@@ -60,7 +62,7 @@ pub const IMAGES: Variable = variable("CONTAINER_REGISTRY_IMAGES", "", "images t
 /// Which tags.
 pub const TAG_STRATEGY: Variable = variable(
     "CONTAINER_REGISTRY_TAG_STRATEGY",
-    "timestamp latest",
+    Strategy::DEFAULT,
     "tags of a push, from: timestamp sha git branch semver version latest arch",
 );
 /// The version.

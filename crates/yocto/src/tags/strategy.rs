@@ -83,11 +83,6 @@ impl Strategy {
     pub fn with_architecture(&self) -> bool {
         self.0.contains(&Token::Architecture)
     }
-
-    /// Whether a version is needed, so that the caller need not look for one otherwise.
-    pub fn needs_version(&self) -> bool {
-        self.0.iter().any(|token| matches!(token, Token::Semver | Token::Version))
-    }
 }
 
 #[cfg(test)]
@@ -98,8 +93,7 @@ mod tests {
     fn words_keep_their_order_and_come_once() {
         let strategy = Strategy::parse(" latest sha\tbranch git latest arch\n").unwrap();
         assert_eq!(strategy.tokens(), [Token::Latest, Token::Commit, Token::Branch, Token::Architecture]);
-        assert!(strategy.with_architecture() && !strategy.needs_version());
-        assert!(Strategy::parse("semver").unwrap().needs_version());
+        assert!(strategy.with_architecture());
         assert_eq!(Strategy::parse(Strategy::DEFAULT).unwrap().tokens(), [Token::Timestamp, Token::Latest]);
     }
 
