@@ -375,6 +375,8 @@ fn content_that_is_not_what_it_should_be_is_never_committed() {
 fn a_manifest_that_differs_from_its_digest_is_refused() {
     let (here, image) = (Here::new(), large());
     let origin = scripted(&image, |_, layer| Reply::new(200).body(layer));
+    here.wharf().ok(&["import", &format!("{}/app:1", origin.address())]);
+    assert_eq!(origin.count("GET", "/manifests/"), 1, "Docker Hub counts");
     let other = sha256(b"another");
     let ran = here.wharf().fails(&["import", &format!("{}/app@{other}", origin.address())]);
     ran.says(&format!("sent something else than {other}"));

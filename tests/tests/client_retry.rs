@@ -112,6 +112,75 @@ fn refusals_of_uploads_are_not_tried_again() {
     }
 }
 
+/// A proxy that limits the size of requests answers before it has read them.
+#[test]
+fn a_refusal_in_mid_upload_is_heard() {
+    for (status, said) in [(413, "a proxy in front"), (507, "its disk is full")] {
+        let server = Scripted::start(move |asked| match asked.method.as_str() {
+            "GET" if asked.target == "/v2/" => Reply::new(200),
+            "HEAD" => Reply::new(404),
+            "POST" => Reply::new(202).header("Location", "/v2/yocto/app/blobs/uploads/1"),
+            _ => Reply::new(status).early(),
+        });
+        let folder = folder();
+        push(folder.path(), server.address(), 80 << 20).expect(1).says(said).is_silent_on("again in");
+    }
+}
+
+/// What can no longer succeed is not gone on with.
+#[test]
+fn the_first_blob_that_fails_stops_the_others() {
+    let image = image_of(json!({"architecture": "amd64", "os": "linux"}), json!({}), vec![random(300_000), random(400_000)]);
+    let refused = wharf_tests::sha256(&image.layers[0]).replace(':', "%3A");
+    let server = Scripted::start(move |asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", "/v2/") => Reply::new(200),
+        ("HEAD", _) => Reply::new(404),
+        ("POST", target) if target.contains(&refused) => {
+            std::thread::sleep(Duration::from_millis(300));
+            Reply::new(403)
+        }
+        ("POST", target) if target.contains("mount=") => Reply::new(202).header("Location", "/v2/yocto/app/blobs/uploads/1"),
+        ("PATCH", _) => Reply::hang(),
+        _ => Reply::new(201),
+    });
+    let folder = folder();
+    write_layout(&folder.path().join("app-oci"), &[("latest", &image)]);
+    let wharf = Wharf::new(folder.path()).env("CONTAINER_REGISTRY_URL", &server.address().to_string());
+    let begun = Instant::now();
+    wharf.fails(&["push", "app-oci", "--tag", "t"]).says("does not allow POST");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!((server.count("PATCH", ""), server.count("PUT", "")), (1, 0));
+}
+
+/// Where blobs are given out by redirect, HEAD is answered by one as well; a registry that moved says something else.
+#[test]
+fn a_redirect_may_say_that_a_blob_is_there() {
+    for (status, code) in [(307, 0), (302, 0), (301, 1), (308, 1)] {
+        let server = Scripted::start(move |asked| match (asked.method.as_str(), asked.target.as_str()) {
+            ("GET", "/v2/") => Reply::new(200),
+            ("HEAD", target) if target.contains("/blobs/") => Reply::new(status).header("Location", "http://store.example/x"),
+            ("GET" | "HEAD", _) => Reply::new(404),
+            ("PUT", _) => Reply::new(201).header("Wharf", "1"),
+            _ => Reply::new(500),
+        });
+        let folder = folder();
+        let image = image_of(json!({"architecture": "amd64", "os": "linux"}), json!({}), vec![random(300_000)]);
+        write_layout(&folder.path().join("app-oci"), &[("latest", &image)]);
+        let wharf = Wharf::new(folder.path()).env("CONTAINER_REGISTRY_URL", &server.address().to_string());
+        let mut ran = wharf.command(&["push", "app-oci", "--tag", "t"]);
+        if code == 0 {
+            // This one forgets the tag, which nobody needs to wait for.
+            let mut child = ran.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("push");
+            wharf_tests::eventually("the manifest is pushed", || server.count("PUT", "/manifests/t") > 0);
+            child.kill().expect("end it");
+            child.wait().expect("wait for it");
+            assert_eq!(server.count("POST", ""), 0);
+        } else {
+            wharf.fails(&["push", "app-oci", "--tag", "t"]).says("it redirects to http://store.example/x");
+        }
+    }
+}
+
 /// A server that stops reading in the middle of a blob.
 #[test]
 fn a_stalled_upload_is_broken_off_and_goes_on() {

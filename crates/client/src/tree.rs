@@ -61,6 +61,11 @@ impl Tree {
         Self::below(source, root.clone(), bytes).await
     }
 
+    /// The same where the root's own bytes are at hand. Some registries count how often a manifest is asked for.
+    pub async fn of_manifest(source: &dyn Source, root: &Descriptor, bytes: Bytes) -> Result<Self, ClientError> {
+        Self::below(source, root.clone(), bytes).await
+    }
+
     /// The same for an index that the source does not hold: one made of images that it does.
     pub async fn of_index(source: &dyn Source, index: &ImageIndex) -> Result<Self, ClientError> {
         let bytes = Bytes::from(index.to_bytes());

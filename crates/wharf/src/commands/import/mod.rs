@@ -78,14 +78,14 @@ async fn chosen(
     platforms: &[Platform],
 ) -> Result<(Tree, Offer), ClientError> {
     if platforms.is_empty() {
-        let tree = Tree::read(source, root).await?;
+        let tree = Tree::of_manifest(source, root, manifest.bytes.clone()).await?;
         let offer = Offer { whole: tree.root.clone(), entries: Vec::new() };
         return Ok((tree, offer));
     }
     let document = Document::parse(&manifest.bytes, &manifest.media_type)
         .map_err(|source| ClientError::Document { digest: manifest.digest, source })?;
     let tree = match document {
-        Document::Image(_) => Tree::read(source, root).await?,
+        Document::Image(_) => Tree::of_manifest(source, root, manifest.bytes.clone()).await?,
         Document::Index(index) => match narrowed(&index, platforms) {
             Some(Narrowed::One(child)) => Tree::read(source, &child).await?,
             Some(Narrowed::Several(index)) => Tree::of_index(source, &index).await?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Registries, Registry, Tls, Verify};
 use wharf_oci::{ImageReference, RepositoryName};
 
@@ -93,7 +94,7 @@ impl Origin {
             _ if insecure => &[true, false],
             _ => &[true],
         };
-        let mut first = None;
+        let mut told = None;
         for https in schemes {
             match Remote::reach(at(*https), observer.clone()).await {
                 Ok(remote) => {
@@ -107,12 +108,20 @@ impl Origin {
                     | ClientError::Broken { .. }
                     | ClientError::Status { .. }),
                 ) => {
-                    first.get_or_insert(error);
+                    told = Some(match told.take() {
+                        // What speaks TLS says no more than this to who does not.
+                        Some(ClientError::Broken { .. }) if matches!(error, ClientError::Tls { .. }) => error,
+                        Some(first) if first.is_status(StatusCode::BAD_REQUEST) && matches!(error, ClientError::Tls { .. }) => {
+                            error
+                        }
+                        Some(first) => first,
+                        None => error,
+                    });
                 }
                 Err(error) => return Ok(Err(error)),
             }
         }
-        match first {
+        match told {
             Some(error) => Ok(Err(error)),
             None => Ok(Ok(None)),
         }
