@@ -64,7 +64,7 @@ impl Proxy {
                 }
                 let Ok(client) = client else { continue };
                 let own = own.clone();
-                thread::spawn(move || own.serve(client));
+                thread::spawn(move || own.serve(&client));
             }
         });
         Self { address, shared }
@@ -113,7 +113,7 @@ impl Shared {
         }
     }
 
-    fn serve(&self, client: TcpStream) {
+    fn serve(&self, client: &TcpStream) {
         self.connections.fetch_add(1, Ordering::SeqCst);
         // Where nobody listens, the client sees a connection that ends at once.
         let Ok(server) = TcpStream::connect(*lock(&self.target)) else { return };
@@ -127,7 +127,7 @@ impl Shared {
             let mute = mute.clone();
             thread::spawn(move || answers(from_server, to_client, &mute))
         };
-        self.requests(&client, &server, &mute);
+        self.requests(client, &server, &mute);
         // When the server still answers, its answer goes out before the connection ends.
         if !mute.load(Ordering::SeqCst) {
             let _ = server.shutdown(Shutdown::Write);
