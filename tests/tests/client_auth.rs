@@ -239,6 +239,20 @@ fn a_token_that_ends_in_mid_push_is_replaced() {
 }
 
 #[test]
+fn a_token_is_renewed_before_it_ends() {
+    let (mut stage, _) = Tokens::new(&[400_000]);
+    stage.tokens = Arc::new(TokenServer::lasting(1));
+    let gate = Gate::start(&stage.server, &stage.tokens, |asked| {
+        if asked.method == "PATCH" {
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+        }
+    });
+    push(&wharf(stage.folder.path(), gate.address()), &["--creds", "user:secret"]).expect(0).is_silent_on("again in");
+    let pushes = stage.tokens.scopes().iter().filter(|scope| scope.ends_with("pull,push")).count();
+    assert_eq!(pushes, 2, "one before the blob, one after it");
+}
+
+#[test]
 fn an_identity_token_is_exchanged() {
     let (stage, _) = Tokens::new(&[1000]);
     let gate = Gate::start(&stage.server, &stage.tokens, |_| {});

@@ -53,6 +53,13 @@ fn a_pause_that_the_registry_asks_for_is_kept_in_both_forms() {
     assert!(pauses.len() == 1 && pauses[0] >= Duration::from_millis(1900) && pauses[0] < Duration::from_secs(5), "{pauses:?}");
 }
 
+#[test]
+fn a_registry_that_asks_for_too_much_time_is_not_waited_for() {
+    let (ran, pauses) = tags(9, || Reply::new(429).header("Retry-After", "3600").body("toomanyrequests"));
+    ran.expect(1).says("toomanyrequests").says("it asks to wait for 3600 s").is_silent_on("again in");
+    assert_eq!(pauses, []);
+}
+
 /// An IMF-fixdate (RFC 9110, section 5.6.7).
 fn httpdate(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
