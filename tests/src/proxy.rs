@@ -37,7 +37,6 @@ struct Shared {
     received: AtomicU64,
     faults: Mutex<VecDeque<Fault>>,
     happened: AtomicU64,
-    connections: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
     ended: AtomicBool,
 }
@@ -52,7 +51,6 @@ impl Proxy {
             received: AtomicU64::new(0),
             faults: Mutex::new(faults.into_iter().collect()),
             happened: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
             open: Mutex::default(),
             ended: AtomicBool::new(false),
         });
@@ -78,11 +76,6 @@ impl Proxy {
     /// Bytes that clients sent, of requests' heads and bodies.
     pub fn received(&self) -> u64 {
         self.shared.received.load(Ordering::SeqCst)
-    }
-
-    /// Connections that were made.
-    pub fn connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Faults that have happened.
@@ -114,7 +107,6 @@ impl Shared {
     }
 
     fn serve(&self, client: &TcpStream) {
-        self.connections.fetch_add(1, Ordering::SeqCst);
         // Where nobody listens, the client sees a connection that ends at once.
         let Ok(server) = TcpStream::connect(*lock(&self.target)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));

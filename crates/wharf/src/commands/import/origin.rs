@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Registries, Registry, Tls, Verify};
+use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Patience, Registries, Registry, Tls, Verify};
 use wharf_oci::{ImageReference, RepositoryName};
 
 use crate::access::{self, Given};
@@ -11,6 +11,9 @@ use crate::cli::Import;
 use crate::remote::{self, Remote};
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+
+/// Attempts at a mirror without any progress in between: there is another place to ask.
+const MIRROR_ATTEMPTS: u32 = 3;
 
 /// A registry that has the image.
 pub struct Origin {
@@ -80,7 +83,9 @@ impl Origin {
         let insecure = options.src_tls_verify.map_or(endpoint.insecure, |verify| !verify);
         let verify = if insecure { Verify::Off } else { Verify::Required };
         let tls = Tls { verify, authorities: access::authorities(&endpoint.host, options.src_ca_cert.clone()) };
-        let patience = access::patience(settings)?;
+        let usual = access::patience(settings)?;
+        let attempts = if endpoint.is_mirror { usual.attempts.min(MIRROR_ATTEMPTS) } else { usual.attempts };
+        let patience = Patience { attempts, ..usual };
         let at = |https| Access {
             address: Address { https, authority: endpoint.host.clone() },
             credentials: credentials.clone(),
