@@ -349,3 +349,22 @@ fn first_byte(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_of_a_part_is_read() {
+        let first = |range: &str| {
+            let answer = http::Response::builder().header(CONTENT_RANGE, range).body("").map(Response::from);
+            answer.ok().and_then(|answer| first_byte(&answer))
+        };
+        for (range, byte) in [("bytes 0-9/10", Some(0)), ("bytes 7-9/*", Some(7)), (" bytes  12-12/13", Some(12))] {
+            assert_eq!(first(range), byte, "{range}");
+        }
+        for range in ["", "bytes", "bytes */10", "bytes -5/10", "items 0-9/10", "bytes x-9/10"] {
+            assert_eq!(first(range), None, "{range}");
+        }
+    }
+}
