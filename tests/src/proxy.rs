@@ -37,7 +37,6 @@ struct Shared {
     received: AtomicU64,
     faults: Mutex<VecDeque<Fault>>,
     happened: AtomicU64,
-    connections: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
     ended: AtomicBool,
 }
@@ -52,7 +51,6 @@ impl Proxy {
             received: AtomicU64::new(0),
             faults: Mutex::new(faults.into_iter().collect()),
             happened: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
             open: Mutex::default(),
             ended: AtomicBool::new(false),
         });
@@ -64,7 +62,7 @@ impl Proxy {
                 }
                 let Ok(client) = client else { continue };
                 let own = own.clone();
-                thread::spawn(move || own.serve(client));
+                thread::spawn(move || own.serve(&client));
             }
         });
         Self { address, shared }
@@ -78,11 +76,6 @@ impl Proxy {
     /// Bytes that clients sent, of requests' heads and bodies.
     pub fn received(&self) -> u64 {
         self.shared.received.load(Ordering::SeqCst)
-    }
-
-    /// Connections that were made.
-    pub fn connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Faults that have happened.
@@ -113,8 +106,7 @@ impl Shared {
         }
     }
 
-    fn serve(&self, client: TcpStream) {
-        self.connections.fetch_add(1, Ordering::SeqCst);
+    fn serve(&self, client: &TcpStream) {
         // Where nobody listens, the client sees a connection that ends at once.
         let Ok(server) = TcpStream::connect(*lock(&self.target)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -127,7 +119,7 @@ impl Shared {
             let mute = mute.clone();
             thread::spawn(move || answers(from_server, to_client, &mute))
         };
-        self.requests(&client, &server, &mute);
+        self.requests(client, &server, &mute);
         // When the server still answers, its answer goes out before the connection ends.
         if !mute.load(Ordering::SeqCst) {
             let _ = server.shutdown(Shutdown::Write);

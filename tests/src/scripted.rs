@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// For a body longer than this, the head alone may be answered: with [`Reply::early`].
+const HASTY: usize = 64 << 20;
+
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -28,6 +31,11 @@ impl Asked {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Bytes of the body, as announced.
+    fn length(&self) -> usize {
+        self.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
+    }
+
     /// Whether it has this method and a target that holds `part`.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
@@ -44,12 +52,13 @@ pub struct Reply {
     length: Option<u64>,
     cut: Option<usize>,
     hang: bool,
+    early: bool,
 }
 
 impl Reply {
     /// An answer without a body.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), length: None, cut: None, hang: false }
+        Self { status, headers: Vec::new(), body: Vec::new(), length: None, cut: None, hang: false, early: false }
     }
 
     /// The same with a header field.
@@ -73,6 +82,12 @@ impl Reply {
     /// The same, with the connection ended after so many bytes of the body.
     pub fn cut(mut self, after: usize) -> Self {
         self.cut = Some(after);
+        self
+    }
+
+    /// The same, given before the request's body is read, as a proxy does that refuses it; the connection ends soon after.
+    pub fn early(mut self) -> Self {
+        self.early = true;
         self
     }
 
@@ -144,7 +159,19 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>, ended: &
     let _ = stream.set_nodelay(true);
     let Ok(reading) = stream.try_clone() else { return };
     let (mut reader, mut stream) = (BufReader::new(reading), stream);
-    while let Some(asked) = read(&mut reader) {
+    while let Some(mut asked) = read_head(&mut reader) {
+        if asked.length() > HASTY {
+            let reply = handler(&asked);
+            if reply.early {
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+                let _ = write(&mut stream, &asked.method, &reply);
+                linger(&mut reader);
+                return;
+            }
+        }
+        if !read_body(&mut reader, &mut asked) {
+            return;
+        }
         log.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
         let reply = handler(&asked);
         if reply.hang {
@@ -159,7 +186,15 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>, ended: &
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+/// Reads and forgets for a moment, so that the answer is not lost with the connection.
+fn linger(reader: &mut BufReader<TcpStream>) {
+    let end = Instant::now() + Duration::from_secs(1);
+    let _ = reader.get_ref().set_read_timeout(Some(Duration::from_millis(200)));
+    let mut buffer = vec![0; 64 << 10];
+    while Instant::now() < end && reader.read(&mut buffer).is_ok_and(|length| length > 0) {}
+}
+
+fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut line = String::new();
     let mut next = |reader: &mut BufReader<TcpStream>| {
         line.clear();
@@ -175,11 +210,12 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         let Some((name, value)) = field.split_once(':') else { break };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let mut asked = Asked { method, target, headers, body: Vec::new(), at: Instant::now() };
-    let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    asked.body.resize(length, 0);
-    reader.read_exact(&mut asked.body).ok()?;
-    Some(asked)
+    Some(Asked { method, target, headers, body: Vec::new(), at: Instant::now() })
+}
+
+fn read_body(reader: &mut BufReader<TcpStream>, asked: &mut Asked) -> bool {
+    asked.body.resize(asked.length(), 0);
+    reader.read_exact(&mut asked.body).is_ok()
 }
 
 /// Whether the connection may go on.

@@ -22,9 +22,14 @@ type Tokens = Mutex<BTreeMap<String, Vec<String>>>;
 impl TokenServer {
     /// Starts it. Anybody may pull; for the rest it wants [`USER_SECRET`] or [`IDENTITY`].
     pub fn start() -> Self {
+        Self::lasting(300)
+    }
+
+    /// The same with tokens that last so many seconds, as it says.
+    pub fn lasting(seconds: u64) -> Self {
         let tokens = Arc::<Tokens>::default();
         let own = tokens.clone();
-        let server = Scripted::start(move |asked| give(asked, &own));
+        let server = Scripted::start(move |asked| give(asked, &own, seconds));
         Self { server, tokens }
     }
 
@@ -67,7 +72,7 @@ fn scopes(asked: &Asked) -> Vec<String> {
     pairs(asked).into_iter().filter(|(name, _)| name == "scope").map(|(_, value)| value).collect()
 }
 
-fn give(asked: &Asked, tokens: &Tokens) -> Reply {
+fn give(asked: &Asked, tokens: &Tokens, seconds: u64) -> Reply {
     let known = match asked.header("authorization") {
         Some(USER_SECRET) => true,
         Some(_) => return Reply::new(401),
@@ -76,7 +81,7 @@ fn give(asked: &Asked, tokens: &Tokens) -> Reply {
     let scopes = scopes(asked);
     let granted: Vec<_> = scopes.into_iter().filter(|scope| known || scope.ends_with(":pull")).collect();
     let token = format!("token-{}", fastrand::u64(..));
-    let answer = serde_json::json!({"token": token, "expires_in": 300});
+    let answer = serde_json::json!({"token": token, "expires_in": seconds});
     lock(tokens).insert(token, granted);
     Reply::new(200).header("Content-Type", "application/json").body(answer.to_string())
 }

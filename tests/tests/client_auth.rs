@@ -65,7 +65,7 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-fn auth_file(host: SocketAddr, entry: serde_json::Value) -> String {
+fn auth_file(host: SocketAddr, entry: &serde_json::Value) -> String {
     json!({"auths": {host.to_string(): entry}}).to_string()
 }
 
@@ -79,7 +79,7 @@ fn push(wharf: &Wharf, options: &[&str]) -> Ran {
 fn every_way_to_give_a_password_works() {
     let guarded = Guarded::start();
     let wharf = guarded.wharf();
-    let file = auth_file(guarded.server.address(), json!({"auth": "dXNlcjpzZWNyZXQ="}));
+    let file = auth_file(guarded.server.address(), &json!({"auth": "dXNlcjpzZWNyZXQ="}));
     let authfile = guarded.write("auth.json", &file);
     let credsfile =
         guarded.write("creds", "# for pushes\nCONTAINER_REGISTRY_USER='user'\nCONTAINER_REGISTRY_PASSWORD=secret # it\n");
@@ -239,10 +239,24 @@ fn a_token_that_ends_in_mid_push_is_replaced() {
 }
 
 #[test]
+fn a_token_is_renewed_before_it_ends() {
+    let (mut stage, _) = Tokens::new(&[400_000]);
+    stage.tokens = Arc::new(TokenServer::lasting(1));
+    let gate = Gate::start(&stage.server, &stage.tokens, |asked| {
+        if asked.method == "PATCH" {
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+        }
+    });
+    push(&wharf(stage.folder.path(), gate.address()), &["--creds", "user:secret"]).expect(0).is_silent_on("again in");
+    let pushes = stage.tokens.scopes().iter().filter(|scope| scope.ends_with("pull,push")).count();
+    assert_eq!(pushes, 2, "one before the blob, one after it");
+}
+
+#[test]
 fn an_identity_token_is_exchanged() {
     let (stage, _) = Tokens::new(&[1000]);
     let gate = Gate::start(&stage.server, &stage.tokens, |_| {});
-    let file = write(stage.folder.path(), "auth.json", &auth_file(gate.address(), json!({"identitytoken": IDENTITY})));
+    let file = write(stage.folder.path(), "auth.json", &auth_file(gate.address(), &json!({"identitytoken": IDENTITY})));
     push(&wharf(stage.folder.path(), gate.address()), &["--authfile", &file]).expect(0);
     for asked in stage.tokens.asked() {
         assert_eq!((asked.method.as_str(), asked.header("authorization")), ("POST", None));
@@ -350,7 +364,7 @@ fn a_mirror_is_not_told_who_asks() {
     let wharf = wharf(guarded.folder.path(), server.address()).env("CONTAINERS_REGISTRIES_CONF", &conf);
     let source = format!("{host}/yocto/app:t");
     wharf.ok(&["import", &source, "--src-creds", "user:secret"]).says("the mirror");
-    let authfile = guarded.write("auth.json", &auth_file(host, json!({"auth": "dXNlcjpzZWNyZXQ="})));
+    let authfile = guarded.write("auth.json", &auth_file(host, &json!({"auth": "dXNlcjpzZWNyZXQ="})));
     wharf.ok(&["import", &source, "--src-authfile", &authfile]);
     assert!(!mirror.asked().is_empty());
     assert!(mirror.asked().iter().all(|asked| asked.header("authorization").is_none()));

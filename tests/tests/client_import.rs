@@ -375,6 +375,8 @@ fn content_that_is_not_what_it_should_be_is_never_committed() {
 fn a_manifest_that_differs_from_its_digest_is_refused() {
     let (here, image) = (Here::new(), large());
     let origin = scripted(&image, |_, layer| Reply::new(200).body(layer));
+    here.wharf().ok(&["import", &format!("{}/app:1", origin.address())]);
+    assert_eq!(origin.count("GET", "/manifests/"), 1, "Docker Hub counts");
     let other = sha256(b"another");
     let ran = here.wharf().fails(&["import", &format!("{}/app@{other}", origin.address())]);
     ran.says(&format!("sent something else than {other}"));
@@ -413,6 +415,12 @@ fn mirrors_come_first_and_their_failures_are_survived() {
     wharf.fails(&["import", &format!("{host}/team/app:3")]).says("not found");
     let wharf = here.wharf_with(&entry(&[nobody().to_string(), with]));
     wharf.ok(&["import", &format!("{host}/team/app:2")]).says("the mirror").says("is not responding");
+    // One that is overloaded is not waited for as long as the registry itself would be.
+    let busy = Scripted::start(|asked| if asked.target == "/v2/" { Reply::new(200) } else { Reply::new(503) });
+    let begun = std::time::Instant::now();
+    let wharf = here.wharf_with(&entry(&[busy.address().to_string()]));
+    wharf.ok(&["import", &format!("{host}/team/app:1")]).says("the mirror").says("answered 503");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     let blocked = format!("[[registry]]\nlocation = \"{host}\"\nblocked = true\n");
     here.wharf_with(&blocked).fails(&["import", &format!("{host}/team/app:1")]).says("blocked");
     here.wharf_with("[[registry]\n").fails(&["import", &format!("{host}/team/app:1")]).says("registries.conf");

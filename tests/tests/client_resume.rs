@@ -127,6 +127,7 @@ fn a_server_may_be_killed_and_come_back() {
     proxy.retarget(server.address());
     let ran = Ran::of("push".to_owned(), child.wait_with_output().expect("wait for the push")).expect(0).says("again in");
     built.assert_there(&server);
+    println!("{} bytes for {}", proxy.received(), built.size());
     assert!(proxy.received() < built.size() + built.size() / 2, "more was sent again than a kill can lose: {ran}");
 }
 

@@ -44,13 +44,20 @@ fn a_pause_that_the_registry_asks_for_is_kept_in_both_forms() {
         .says("slow down")
         .says("trying GET /v2/yocto/app/tags/list again in 2.0 s");
     assert!(pauses.len() == 1 && pauses[0] >= Duration::from_secs(2) && pauses[0] < Duration::from_secs(4), "{pauses:?}");
-    // A date has whole seconds: three from now is more than two away.
+    // A date has whole seconds: three from now is more than two away, less what this test takes.
     let (ran, pauses) = tags(1, || {
         let date = httpdate(SystemTime::now() + Duration::from_secs(3));
         Reply::new(503).header("Retry-After", date)
     });
     ran.expect(0).says("answered 503");
-    assert!(pauses.len() == 1 && pauses[0] >= Duration::from_millis(1900) && pauses[0] < Duration::from_secs(5), "{pauses:?}");
+    assert!(pauses.len() == 1 && pauses[0] >= Duration::from_millis(1000) && pauses[0] < Duration::from_secs(5), "{pauses:?}");
+}
+
+#[test]
+fn a_registry_that_asks_for_too_much_time_is_not_waited_for() {
+    let (ran, pauses) = tags(9, || Reply::new(429).header("Retry-After", "3600").body("toomanyrequests"));
+    ran.expect(1).says("toomanyrequests").says("it asks to wait for 3600 s").is_silent_on("again in");
+    assert_eq!(pauses, []);
 }
 
 /// An IMF-fixdate (RFC 9110, section 5.6.7).
@@ -109,6 +116,79 @@ fn refusals_of_uploads_are_not_tried_again() {
         let folder = folder();
         push(folder.path(), server.address(), 400_000).expect(1).says(said).is_silent_on("again in");
         assert_eq!(server.count("PUT", "/manifests/"), 0, "nothing is tagged");
+    }
+}
+
+/// A proxy that limits the size of requests answers before it has read them.
+#[test]
+fn a_refusal_in_mid_upload_is_heard() {
+    for (status, said) in [(413, "a proxy in front"), (507, "its disk is full")] {
+        let server = Scripted::start(move |asked| match asked.method.as_str() {
+            "GET" if asked.target == "/v2/" => Reply::new(200),
+            "HEAD" => Reply::new(404),
+            "POST" => Reply::new(202).header("Location", "/v2/yocto/app/blobs/uploads/1"),
+            _ => Reply::new(status).early(),
+        });
+        let folder = folder();
+        push(folder.path(), server.address(), 80 << 20).expect(1).says(said).is_silent_on("again in");
+    }
+}
+
+/// What can no longer succeed is not gone on with.
+#[test]
+fn the_first_blob_that_fails_stops_the_others() {
+    let image = image_of(json!({"architecture": "amd64", "os": "linux"}), json!({}), vec![random(300_000), random(400_000)]);
+    let refused = wharf_tests::sha256(&image.layers[0]).replace(':', "%3A");
+    let sends = AtomicUsize::new(0);
+    let server = Scripted::start(move |asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", "/v2/") => Reply::new(200),
+        ("HEAD", _) => Reply::new(404),
+        ("POST", target) if target.contains(&refused) => {
+            wharf_tests::eventually("the other blob is on its way", || sends.load(Ordering::SeqCst) > 0);
+            Reply::new(403)
+        }
+        ("POST", target) if target.contains("mount=") => Reply::new(202).header("Location", "/v2/yocto/app/blobs/uploads/1"),
+        ("PATCH", _) => {
+            sends.fetch_add(1, Ordering::SeqCst);
+            Reply::hang()
+        }
+        _ => Reply::new(201),
+    });
+    let folder = folder();
+    write_layout(&folder.path().join("app-oci"), &[("latest", &image)]);
+    let wharf = Wharf::new(folder.path()).env("CONTAINER_REGISTRY_URL", &server.address().to_string());
+    let begun = Instant::now();
+    wharf.fails(&["push", "app-oci", "--tag", "t"]).says("does not allow POST");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!((server.count("PATCH", ""), server.count("PUT", "")), (1, 0));
+}
+
+/// Where blobs are given out by redirect, HEAD is answered by one as well; a registry that moved says something else.
+#[test]
+fn a_redirect_may_say_that_a_blob_is_there() {
+    for (status, code) in [(307, 0), (302, 0), (301, 1), (308, 1)] {
+        let server = Scripted::start(move |asked| match (asked.method.as_str(), asked.target.as_str()) {
+            ("GET", "/v2/") => Reply::new(200),
+            ("HEAD", target) if target.contains("/blobs/") => Reply::new(status).header("Location", "http://store.example/x"),
+            ("GET" | "HEAD", _) => Reply::new(404),
+            ("PUT", _) => Reply::new(201).header("Wharf", "1"),
+            _ => Reply::new(500),
+        });
+        let folder = folder();
+        let image = image_of(json!({"architecture": "amd64", "os": "linux"}), json!({}), vec![random(300_000)]);
+        write_layout(&folder.path().join("app-oci"), &[("latest", &image)]);
+        let wharf = Wharf::new(folder.path()).env("CONTAINER_REGISTRY_URL", &server.address().to_string());
+        let mut ran = wharf.command(&["push", "app-oci", "--tag", "t"]);
+        if code == 0 {
+            // This one forgets the tag, which nobody needs to wait for.
+            let mut child = ran.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("push");
+            wharf_tests::eventually("the manifest is pushed", || server.count("PUT", "/manifests/t") > 0);
+            child.kill().expect("end it");
+            child.wait().expect("wait for it");
+            assert_eq!(server.count("POST", ""), 0);
+        } else {
+            wharf.fails(&["push", "app-oci", "--tag", "t"]).says("it redirects to http://store.example/x");
+        }
     }
 }
 

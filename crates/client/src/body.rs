@@ -217,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_tls_are_found_however_they_are_wrapped() {
+        use std::io::Error;
+        let fault = || rustls::Error::HandshakeNotComplete;
+        let found = |error: &(dyn std::error::Error + 'static)| tls_problem(error).is_some();
+        assert!(found(&fault()) && found(&Error::other(fault())) && found(&Error::other(Error::other(fault()))));
+        assert!(!found(&Error::other("else")) && !found(&Error::from(std::io::ErrorKind::BrokenPipe)));
+    }
+
+    #[test]
     fn pauses_are_read_in_both_forms() {
         let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
         assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));

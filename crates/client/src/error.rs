@@ -55,7 +55,7 @@ pub enum ClientError {
         after: Duration,
     },
     /// An answer that is no success.
-    #[error("{origin} answered {status} to {method} {path}{}", listed(details))]
+    #[error("{origin} answered {status} to {method} {path}{}{}", listed(details), wished(*retry_after))]
     Status {
         /// The registry.
         origin: String,
@@ -164,6 +164,10 @@ pub enum ClientError {
     /// The client itself could not be set up.
     #[error("cannot set up a client")]
     Setup(#[source] Cause),
+}
+
+fn wished(pause: Option<Duration>) -> String {
+    pause.map(|pause| format!("; it asks to wait for {} s", pause.as_secs_f64().ceil())).unwrap_or_default()
 }
 
 fn listed(details: &[Detail]) -> String {

@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod credentials;
 mod error;
+mod listing;
 mod merge;
 mod observer;
 mod push;

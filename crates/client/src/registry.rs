@@ -7,7 +7,6 @@ use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{Method, StatusCode};
 use reqwest::{Response, Url};
-use serde::Deserialize;
 use wharf_oci::{Descriptor, Digest, MAX_MANIFEST, Reference, RepositoryName};
 
 use crate::ClientError;
@@ -25,12 +24,6 @@ const MANIFESTS: &str = concat!(
 );
 /// The digest of an answer's content, as the registry has it.
 const CONTENT_DIGEST: &str = "docker-content-digest";
-/// Bytes of one page of a listing at most.
-const MAX_PAGE: usize = 16 << 20;
-/// Pages of one listing at most: with a server's usual hundred a page that is a million.
-const MAX_PAGES: usize = 10_000;
-/// Bytes of all pages of one listing at most, which is more than that million needs.
-const MAX_LISTING: usize = 64 << 20;
 /// Attempts at the first question. Who is not there, or no registry, is to be told soon.
 const PINGS: u32 = 3;
 
@@ -348,79 +341,6 @@ impl Registry {
         }))
     }
 
-    /// All tags of a repository, in the registry's order; `None` when it does not know the repository.
-    pub async fn tags(&self, repository: &RepositoryName) -> Result<Option<Vec<String>>, ClientError> {
-        #[derive(Deserialize)]
-        struct Page {
-            tags: Option<Vec<String>>,
-        }
-        let scope = Scope::pull(repository);
-        let first = self.transport.url(&format!("{repository}/tags/list"));
-        self.pages(first, &scope, |page: Page| page.tags.unwrap_or_default()).await
-    }
-
-    /// The names of all repositories, in the registry's order.
-    pub async fn catalog(&self) -> Result<Vec<String>, ClientError> {
-        #[derive(Deserialize)]
-        struct Page {
-            repositories: Option<Vec<String>>,
-        }
-        let mut first = self.transport.url("_catalog");
-        // Most give a hundred at a time unless asked; asking for more is always allowed, and some then give fewer.
-        first.set_query(Some("n=1000"));
-        let names = |page: Page| page.repositories.unwrap_or_default();
-        let found = match self.pages(first.clone(), &CATALOG_SCOPE, names).await {
-            // Distribution has a limit that may be set lower, and refuses more.
-            Err(error) if error.is_status(StatusCode::BAD_REQUEST) => {
-                first.set_query(None);
-                self.pages(first, &CATALOG_SCOPE, names).await?
-            }
-            found => found?,
-        };
-        found.ok_or_else(|| ClientError::Protocol { origin: self.transport.origin(), what: "it has no catalog".to_owned() })
-    }
-
-    /// A listing with every page followed (distribution-spec, "Listing Tags": the `Link` header).
-    async fn pages<P: for<'a> Deserialize<'a>>(
-        &self,
-        first: Url,
-        scope: &Scope,
-        entries: impl Fn(P) -> Vec<String>,
-    ) -> Result<Option<Vec<String>>, ClientError> {
-        let origin = self.transport.origin();
-        let mut all = Vec::new();
-        let mut size = 0;
-        let mut next = Some(first);
-        for _ in 0..MAX_PAGES {
-            let Some(url) = next else { return Ok(Some(all)) };
-            let what = format!("GET {}", url.path());
-            let Some((bytes, following)) = self.transport.again(&what, || self.page(url.clone(), scope)).await? else {
-                return Ok((!all.is_empty()).then_some(all));
-            };
-            next = following;
-            size += bytes.len();
-            if size > MAX_LISTING {
-                return Err(ClientError::Protocol { origin, what: format!("a listing of more than {MAX_LISTING} bytes") });
-            }
-            let page = serde_json::from_slice(&bytes)
-                .map_err(|_| ClientError::Protocol { origin: origin.clone(), what: "a listing that does not read".to_owned() })?;
-            all.extend(entries(page));
-        }
-        Err(ClientError::Protocol { origin, what: format!("a listing of more than {MAX_PAGES} pages") })
-    }
-
-    /// One page and the address of the next; `None` when there is no such listing.
-    async fn page(&self, url: Url, scope: &Scope) -> Result<Option<(Bytes, Option<Url>)>, ClientError> {
-        let response = self.transport.follow(Ask::new(Method::GET, url, scope)).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(self.unexpected(&Method::GET, response).await),
-        }
-        let next = following(&response);
-        Ok(Some((self.transport.read(response, MAX_PAGE).await?, next)))
-    }
-
     pub(crate) async fn unexpected(&self, method: &Method, response: Response) -> ClientError {
         self.transport.refusal(method, response).await
     }
@@ -435,7 +355,6 @@ impl Registry {
 }
 
 static NO_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::none);
-static CATALOG_SCOPE: std::sync::LazyLock<Scope> = std::sync::LazyLock::new(Scope::catalog);
 
 /// Where the bytes of a 206 begin (RFC 9110, section 14.4).
 fn first_byte(response: &Response) -> Option<u64> {
@@ -443,10 +362,21 @@ fn first_byte(response: &Response) -> Option<u64> {
     range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
 }
 
-/// The next page: `Link: </v2/…?last=x&n=y>; rel="next"`, on the same server.
-fn following(response: &Response) -> Option<Url> {
-    let link = response.headers().get("link")?.to_str().ok()?;
-    let (target, parameters) = link.split_once('<')?.1.split_once('>')?;
-    let url = response.url().join(target).ok()?;
-    (parameters.contains("next") && url.origin() == response.url().origin() && url != *response.url()).then_some(url)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_of_a_part_is_read() {
+        let first = |range: &str| {
+            let answer = http::Response::builder().header(CONTENT_RANGE, range).body("").map(Response::from);
+            answer.ok().and_then(|answer| first_byte(&answer))
+        };
+        for (range, byte) in [("bytes 0-9/10", Some(0)), ("bytes 7-9/*", Some(7)), (" bytes  12-12/13", Some(12))] {
+            assert_eq!(first(range), byte, "{range}");
+        }
+        for range in ["", "bytes", "bytes */10", "bytes -5/10", "items 0-9/10", "bytes x-9/10"] {
+            assert_eq!(first(range), None, "{range}");
+        }
+    }
 }

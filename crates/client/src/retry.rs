@@ -9,8 +9,10 @@ pub struct Patience {
     pub attempts: u32,
     /// Pause before the second attempt; it doubles from one to the next.
     pub pause: Duration,
-    /// No pause is longer, whatever the registry asks for.
+    /// No pause of our own is longer.
     pub longest: Duration,
+    /// A registry that asks for a longer pause than this is not waited for.
+    pub asked: Duration,
     /// How long a connection may take.
     pub connect: Duration,
     /// How long nothing may move while something is sent or received.
@@ -25,6 +27,7 @@ impl Default for Patience {
             attempts: 7,
             pause: Duration::from_millis(250),
             longest: Duration::from_secs(30),
+            asked: Duration::from_secs(120),
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(60),
             answer: Duration::from_secs(300),
@@ -44,17 +47,18 @@ impl<'a> Attempts<'a> {
         Self { patience, made: 0 }
     }
 
-    /// The pause before the next attempt; `None` when there is none left. `asked` is what the registry asked for.
+    /// The pause before the next attempt; `None` when there is none left. `asked` is what the registry asked for: to come back sooner would
+    /// only make it worse.
     ///
     /// A random part keeps many clients that lost the same server from coming back in step.
     pub(crate) fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.made += 1;
-        if self.made >= self.patience.attempts {
+        if self.made >= self.patience.attempts || asked.is_some_and(|asked| asked > self.patience.asked) {
             return None;
         }
         let doubled = self.patience.pause.saturating_mul(1 << (self.made - 1).min(16));
         let pause = doubled.mul_f64(0.5 + fastrand::f64() / 2.0);
-        Some(pause.max(asked.unwrap_or_default()).min(self.patience.longest))
+        Some(pause.min(self.patience.longest).max(asked.unwrap_or_default()))
     }
 
     /// Something went forward: counting begins anew.
@@ -69,8 +73,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_a_random_part_and_end() {
-        let patience =
-            Patience { attempts: 5, pause: Duration::from_secs(1), longest: Duration::from_secs(6), ..Patience::default() };
+        let second = Duration::from_secs(1);
+        let patience = Patience { attempts: 5, pause: second, longest: 6 * second, asked: 50 * second, ..Patience::default() };
         let mut attempts = Attempts::new(&patience);
         for (least, most) in [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 6.0)] {
             let pause = attempts.next(None).unwrap().as_secs_f64();
@@ -79,6 +83,7 @@ mod tests {
         assert_eq!(attempts.next(None), None);
         attempts.progress();
         assert_eq!(attempts.next(Some(Duration::from_secs(5))), Some(Duration::from_secs(5)));
-        assert_eq!(attempts.next(Some(Duration::from_secs(100))), Some(Duration::from_secs(6)));
+        assert_eq!(attempts.next(Some(50 * second)), Some(50 * second));
+        assert_eq!(attempts.next(Some(51 * second)), None);
     }
 }

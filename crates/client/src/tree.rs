@@ -66,7 +66,7 @@ impl Tree {
         Self::below(source, root.clone(), bytes).await
     }
 
-    /// The same for a manifest that was fetched already.
+    /// The same for a manifest that was fetched already. Some registries count how often one is asked for.
     pub async fn of(source: &dyn Source, fetched: &Fetched) -> Result<Self, ClientError> {
         let root = Descriptor::new(&fetched.media_type, fetched.digest, fetched.bytes.len() as u64);
         Self::below(source, root, fetched.bytes.clone()).await

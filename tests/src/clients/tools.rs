@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),
+    ("date", "coreutils"),
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
     ("gzip", "gzip"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
+    ("openssl", "openssl"),
     ("podman", "podman"),
     ("runc", "runc"),
     ("skopeo", "skopeo"),

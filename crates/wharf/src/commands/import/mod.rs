@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
-use crate::ui::{self, Failure};
+use crate::ui::{self, Failure, Output};
 use origin::Origin;
 
 /// Copies an image of another registry.
@@ -42,6 +42,7 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
         },
     };
     let begun = Instant::now();
+    let mut output = Output::default();
     remote::run(async {
         let progress = Arc::new(Progress::new());
         let here = remote::open(settings, &options.auth, progress.clone()).await?;
@@ -53,39 +54,41 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
         };
         ui::say(format_args!("Importing {image} from {}", origin.registry.address()));
         let failed = |error: ClientError| remote::failure(&error);
-        let root = Descriptor::new(&origin.manifest.media_type, origin.manifest.digest, origin.manifest.bytes.len() as u64);
-        let (tree, offer) = chosen(&source, &root, &origin.manifest, &image, &options.platforms).await.map_err(failed)?;
+        let (tree, offer) = chosen(&source, &origin.manifest, &image, &options.platforms).await.map_err(failed)?;
         let pusher = Pusher::new(&here);
         let sent = pusher.send(&source, &tree, &name.repository).await.map_err(failed)?;
         let tagged = pusher.tag(&name.repository, &offer, &[&tree.root], std::slice::from_ref(&tag)).await;
         let reference = format!("{}/{}:{tag}", here.address().authority, name.repository);
         for tagged in tagged {
             let tagged = tagged.map_err(failed)?;
-            ui::print(format_args!("{reference} {}\n", tagged.digest))?;
+            if tagged.replaced {
+                ui::say(format_args!("What {reference} led to before was replaced"));
+            }
+            output.print(format_args!("{reference} {}\n", tagged.digest));
         }
         ui::say(format_args!("Import complete: {}", summary::of(&sent, begun.elapsed())));
         ui::say(format_args!("Pull with: docker pull {reference}"));
-        Ok(ExitCode::SUCCESS)
-    })
+        Ok(())
+    })?;
+    output.end().map(|()| ExitCode::SUCCESS)
 }
 
 /// The whole image, which takes the tag as it is; or some of its platforms, which join those that are there.
 async fn chosen(
     source: &dyn Source,
-    root: &Descriptor,
     manifest: &Fetched,
     image: &ImageReference,
     platforms: &[Platform],
 ) -> Result<(Tree, Offer), ClientError> {
     if platforms.is_empty() {
-        let tree = Tree::read(source, root).await?;
+        let tree = Tree::of(source, manifest).await?;
         let offer = Offer { whole: tree.root.clone(), entries: Vec::new(), is_joined: false };
         return Ok((tree, offer));
     }
     let document = Document::parse(&manifest.bytes, &manifest.media_type)
         .map_err(|source| ClientError::Document { digest: manifest.digest, source })?;
     let tree = match document {
-        Document::Image(_) => Tree::read(source, root).await?,
+        Document::Image(_) => Tree::of(source, manifest).await?,
         Document::Index(index) => match narrowed(&index, platforms) {
             Some(Narrowed::One(child)) => Tree::read(source, &child).await?,
             Some(Narrowed::Several(index)) => Tree::of_index(source, &index).await?,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Registries, Registry, Tls, Verify};
+use http::StatusCode;
+use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Patience, Registries, Registry, Tls, Verify};
 use wharf_oci::{ImageReference, RepositoryName};
 
 use crate::access::{self, Given};
@@ -10,6 +11,9 @@ use crate::cli::Import;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+
+/// Attempts at a mirror without any progress in between: there is another place to ask.
+const MIRROR_ATTEMPTS: u32 = 3;
 
 /// A registry that has the image.
 pub struct Origin {
@@ -79,7 +83,9 @@ impl Origin {
         let insecure = options.src_tls_verify.map_or(endpoint.insecure, |verify| !verify);
         let verify = if insecure { Verify::Off } else { Verify::Required };
         let tls = Tls { verify, authorities: access::authorities(&endpoint.host, options.src_ca_cert.as_deref())? };
-        let patience = access::patience(settings)?;
+        let usual = access::patience(settings)?;
+        let attempts = if endpoint.is_mirror { usual.attempts.min(MIRROR_ATTEMPTS) } else { usual.attempts };
+        let patience = Patience { attempts, ..usual };
         let at = |https| Access {
             address: Address { https, authority: endpoint.host.clone() },
             credentials: credentials.clone(),
@@ -93,7 +99,7 @@ impl Origin {
             _ if insecure => &[true, false],
             _ => &[true],
         };
-        let mut first = None;
+        let mut told = None;
         for https in schemes {
             match remote::reach(at(*https), observer.clone()).await {
                 Ok(registry) => {
@@ -107,12 +113,20 @@ impl Origin {
                     | ClientError::Broken { .. }
                     | ClientError::Status { .. }),
                 ) => {
-                    first.get_or_insert(error);
+                    told = Some(match told.take() {
+                        // What speaks TLS says no more than this to who does not.
+                        Some(ClientError::Broken { .. }) if matches!(error, ClientError::Tls { .. }) => error,
+                        Some(first) if first.is_status(StatusCode::BAD_REQUEST) && matches!(error, ClientError::Tls { .. }) => {
+                            error
+                        }
+                        Some(first) => first,
+                        None => error,
+                    });
                 }
                 Err(error) => return Ok(Err(error)),
             }
         }
-        match first {
+        match told {
             Some(error) => Ok(Err(error)),
             None => Ok(Ok(None)),
         }
