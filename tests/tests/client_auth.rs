@@ -87,12 +87,12 @@ fn every_way_to_give_a_password_works() {
     done(push(&wharf, &["--creds", "user:secret"]));
     done(push(&wharf, &["--credsfile", &credsfile]));
     done(push(&wharf, &["--auth-mode", "credsfile", "--credsfile", &credsfile]));
-    done(push(&wharf.clone().env("CONTAINER_REGISTRY_CREDSFILE", &credsfile), &["--auth-mode", "credsfile"]));
+    done(push(&wharf.env("CONTAINER_REGISTRY_CREDSFILE", &credsfile), &["--auth-mode", "credsfile"]));
     done(push(&wharf, &["--authfile", &authfile]));
-    done(push(&wharf.clone().env("CONTAINER_REGISTRY_AUTHFILE", &authfile).env("CONTAINER_REGISTRY_AUTH_MODE", "authfile"), &[]));
-    let env = wharf.clone().env("CONTAINER_REGISTRY_USER", "user").env("CONTAINER_REGISTRY_PASSWORD", "secret");
+    done(push(&wharf.env("CONTAINER_REGISTRY_AUTHFILE", &authfile).env("CONTAINER_REGISTRY_AUTH_MODE", "authfile"), &[]));
+    let env = wharf.env("CONTAINER_REGISTRY_USER", "user").env("CONTAINER_REGISTRY_PASSWORD", "secret");
     done(push(&env, &["--auth-mode", "env"]));
-    let env = wharf.clone().env("CONTAINER_REGISTRY_USERNAME", "user").env("CONTAINER_REGISTRY_PASSWORD", "secret");
+    let env = wharf.env("CONTAINER_REGISTRY_USERNAME", "user").env("CONTAINER_REGISTRY_PASSWORD", "secret");
     done(push(&env, &["--auth-mode", "env"]));
     // The build directory is the home as well.
     guarded.write(".docker/config.json", &file);

@@ -69,7 +69,7 @@ fn the_authority_that_is_named_is_believed() {
     let secured = Secured::start(Config::default(), LOCAL);
     let wharf = secured.wharf().env("CONTAINER_REGISTRY_CA_CERT", &secured.authority());
     wharf.ok(&PUSH).is_silent_on("warning");
-    wharf.clone().env("CONTAINER_REGISTRY_TLS_VERIFY", "true").ok(&PUSH).is_silent_on("warning");
+    wharf.env("CONTAINER_REGISTRY_TLS_VERIFY", "true").ok(&PUSH).is_silent_on("warning");
     assert_eq!(wharf.ok(&["tags", "app"]).stdout, "t\n");
     // SECURE=1 says the same as https://.
     let secure = wharf.env("CONTAINER_REGISTRY_URL", &secured.address().to_string()).env("CONTAINER_REGISTRY_SECURE", "1");
@@ -86,7 +86,7 @@ fn an_unknown_authority_is_a_warning_until_more_is_asked() {
     let secured = Secured::start(Config::default(), LOCAL);
     let wharf = secured.wharf();
     wharf.ok(&PUSH).says("warning").says("is not believed");
-    wharf.clone().env("CONTAINER_REGISTRY_TLS_VERIFY", "false").ok(&PUSH).is_silent_on("warning");
+    wharf.env("CONTAINER_REGISTRY_TLS_VERIFY", "false").ok(&PUSH).is_silent_on("warning");
     let ran = wharf.env("CONTAINER_REGISTRY_TLS_VERIFY", "true").fails(&PUSH);
     ran.says(&format!("no secure connection to https://{}", secured.address()))
         .says("CONTAINER_REGISTRY_CA_CERT")

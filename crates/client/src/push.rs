@@ -78,12 +78,21 @@ pub struct Pusher<'a> {
     registry: &'a Registry,
     /// In which repository a blob was last seen in this run: it can be mounted from there.
     seen: Mutex<BTreeMap<Digest, RepositoryName>>,
+    /// What tags were found to lead to, for the first attempt at setting them.
+    foreseen: Mutex<BTreeMap<(RepositoryName, Tag), State>>,
+}
+
+/// What a tag leads to, and what that means.
+#[derive(Clone, Debug)]
+struct State {
+    fetched: Option<Fetched>,
+    existing: Existing,
 }
 
 impl<'a> Pusher<'a> {
     /// Pushes to a registry that was [asked](Registry::ping) what it can do; of one that was not, nothing beyond the specification is expected.
     pub fn new(registry: &'a Registry) -> Self {
-        Self { registry, seen: Mutex::default() }
+        Self { registry, seen: Mutex::default(), foreseen: Mutex::default() }
     }
 
     /// Brings everything that is below the root of a tree into a repository. Nothing is tagged, and the root itself is not sent:
@@ -103,6 +112,23 @@ impl<'a> Pusher<'a> {
             self.put(repository, manifest).await?;
         }
         Ok(sent)
+    }
+
+    /// Looks where tags lead while something else is waited for, so that [`tag`](Self::tag) need not. Only for a registry that then says when this has
+    /// changed. What goes wrong here goes wrong there, too, and is told there.
+    pub async fn look_ahead(&self, repository: &RepositoryName, tags: &[Tag]) {
+        if !self.registry.features().conditional_push {
+            return;
+        }
+        let look = |tag: &Tag| {
+            let key = (repository.clone(), tag.clone());
+            async move {
+                if let Ok(state) = self.state(repository, &Reference::Tag(key.1.clone())).await {
+                    self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, state);
+                }
+            }
+        };
+        futures_util::stream::iter(tags).map(look).buffer_unordered(TAGS_AT_ONCE).collect::<()>().await;
     }
 
     async fn blob(&self, source: &dyn Source, blob: &Descriptor, repository: &RepositoryName) -> Result<(How, u64), ClientError> {
@@ -156,8 +182,12 @@ impl<'a> Pusher<'a> {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..10 + 5 * u64::from(attempt)))).await;
             }
             let read = Instant::now();
-            let fetched = self.registry.manifest(repository, &reference).await?;
-            let existing = self.existing(repository, fetched.as_ref()).await?;
+            let foreseen =
+                self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(repository.clone(), tag.clone()));
+            let State { fetched, existing } = match foreseen {
+                Some(state) => state,
+                None => self.state(repository, &reference).await?,
+            };
             let (manifest, replaces) = match (decide(&existing, offer), &fetched) {
                 (Decision::Set { manifest, replaces }, _) => (manifest, replaces),
                 (Decision::Keep, fetched) => {
@@ -202,6 +232,12 @@ impl<'a> Pusher<'a> {
             tokio::time::sleep(settle.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         }
         Err(ClientError::Contended { tag: tag.to_string(), attempts: CONTENTION })
+    }
+
+    async fn state(&self, repository: &RepositoryName, reference: &Reference) -> Result<State, ClientError> {
+        let fetched = self.registry.manifest(repository, reference).await?;
+        let existing = self.existing(repository, fetched.as_ref()).await?;
+        Ok(State { fetched, existing })
     }
 
     /// What a manifest under a tag means for merging.

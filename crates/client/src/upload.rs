@@ -19,7 +19,7 @@ use crate::transport::Ask;
 use crate::{ClientError, Registry};
 
 /// Up to so many bytes go in the request that asks for the upload; a broken connection costs no more than that.
-const AT_ONCE: u64 = 256 << 10;
+const AT_ONCE: u64 = 1 << 20;
 const OCTETS: &str = "application/octet-stream";
 
 /// An upload that goes on: where, and up to which byte the registry has it.

@@ -87,7 +87,10 @@ impl Run<'_> {
         let mut there = Vec::new();
         for image in images {
             self.progress.say(format_args!("Pushing {} from {}", image.described(), image.layout.path().display()));
-            match self.pusher.send(&image.layout, &image.tree, &repository).await {
+            let tags: Vec<_> = image.tags.iter().map(|(tag, _)| tag.clone()).collect();
+            let sending = self.pusher.send(&image.layout, &image.tree, &repository);
+            let (result, ()) = futures_util::future::join(sending, self.pusher.look_ahead(&repository, &tags)).await;
+            match result {
                 Ok(part) => {
                     sent.add(part);
                     there.push(image);
