@@ -85,6 +85,8 @@ fn hint(error: &ClientError) -> Option<String> {
 
 /// Runs what talks to registries. One thread does: the network and the disk are what is waited for.
 pub fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    // The kernel would clear two megabytes at a time for memory of which a command of a few milliseconds uses a tenth. Where it cannot be told, that is all.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot run a client").because(&error))?;
     let result = runtime.block_on(work);
