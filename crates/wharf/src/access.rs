@@ -78,13 +78,10 @@ fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result
         ("--creds", options.creds.is_some()),
         ("--token", options.token.is_some()),
     ];
-    let named: Vec<_> = named.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-    if named.len() > 1 {
-        return Err(Failure::new(format!("{} exclude each other", named.join(" and "))));
-    }
+    let named = only_one(&named)?;
     let path = |option: &Option<PathBuf>, name: &Variable| option.clone().or_else(|| variable(name).map(PathBuf::from));
     let (authfile, credsfile) = (path(&options.authfile, &settings::AUTHFILE), path(&options.credsfile, &settings::CREDSFILE));
-    let mode = match (options.auth_mode, named.first().copied()) {
+    let mode = match (options.auth_mode, named) {
         (Some(AuthMode::Authfile), None | Some("--authfile")) => AuthMode::Authfile,
         (Some(AuthMode::Credsfile), None | Some("--credsfile")) => AuthMode::Credsfile,
         (Some(AuthMode::Home), None | Some("--use-home-auth")) => AuthMode::Home,
@@ -127,7 +124,8 @@ fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result
             Ok(Credentials::Fixed { host: host.to_owned(), credential: of_file(&file)? })
         }
         AuthMode::Env => {
-            let credential = from_variables(|name| settings.environment.named(name).map(str::to_owned));
+            let default = |name: &str| (name == settings::USERNAME.name).then_some(settings::USERNAME.default);
+            let credential = from_variables(|name| settings.environment.named(name).or(default(name)).map(str::to_owned));
             let credential = credential.map_err(|error| Failure::new("no credentials in the environment").because(&error))?;
             Ok(Credentials::Fixed { host: host.to_owned(), credential })
         }
@@ -137,16 +135,13 @@ fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result
 impl Given<'_> {
     /// The credentials for `host`; `prefix` is how the options begin that were used.
     pub fn credentials(self, settings: &Settings, host: &str, prefix: &str) -> Result<Credentials, Failure> {
-        let given = [
-            ("authfile", self.authfile.is_some()),
-            ("credsfile", self.credsfile.is_some()),
-            ("creds", self.creds.is_some()),
-            ("token", self.token.is_some()),
-        ];
-        let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(name, _)| format!("{prefix}{name}")).collect();
-        if given.len() > 1 {
-            return Err(Failure::new(format!("{} exclude each other", given.join(" and "))));
-        }
+        let option = |name: &str| format!("{prefix}{name}");
+        only_one(&[
+            (option("authfile"), self.authfile.is_some()),
+            (option("credsfile"), self.credsfile.is_some()),
+            (option("creds"), self.creds.is_some()),
+            (option("token"), self.token.is_some()),
+        ])?;
         let fixed = |credential| Ok(Credentials::Fixed { host: host.to_owned(), credential });
         match self {
             Self { authfile: Some(file), .. } => {
@@ -163,15 +158,24 @@ impl Given<'_> {
     }
 }
 
+/// The one option that was given, if any was.
+fn only_one<T: AsRef<str> + Clone>(options: &[(T, bool)]) -> Result<Option<T>, Failure> {
+    let given: Vec<_> = options.iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+    match given.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).clone())),
+        several => {
+            let names: Vec<_> = several.iter().map(|name| name.as_ref()).collect();
+            Err(Failure::new(format!("{} exclude each other", names.join(" and "))))
+        }
+    }
+}
+
 fn of_file(file: &Path) -> Result<Credential, Failure> {
     let read = CredentialsFile::read(file);
     let read = read.map_err(|error| Failure::new(format!("no credentials in {}", file.display())).because(&error))?;
     if let Some(readable) = &read.readable {
-        ui::warn(&format!(
-            "{} can be read by others (mode {:03o}); `chmod 600` it",
-            readable.file.display(),
-            readable.mode & 0o777
-        ));
+        ui::warn(&readable.to_string());
     }
     Ok(read.credential)
 }

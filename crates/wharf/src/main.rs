@@ -2,9 +2,9 @@
 
 mod access;
 mod cli;
-mod client;
 mod commands;
 mod config;
+mod control;
 mod image_name;
 mod instance;
 mod listen;

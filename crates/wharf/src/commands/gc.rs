@@ -9,8 +9,8 @@ use wharf_store::CollectOptions;
 use wharf_store::lock::State;
 
 use crate::cli::Gc;
-use crate::client::{self, ClientError};
 use crate::config::Config;
+use crate::control::{self, ControlError};
 use crate::instance::Instance;
 use crate::settings::Settings;
 use crate::storage;
@@ -64,7 +64,7 @@ fn collect_online(instance: &Instance, request: Request, show: &mut dyn FnMut(&V
     let target = format!("/collect?dry_run={}&now={}", flag(request.dry_run), flag(request.now));
     let mut result = None;
     let mut problem = None;
-    client::control(&instance.config.storage.root, Method::POST, &target, |mut line| {
+    control::control(&instance.config.storage.root, Method::POST, &target, |mut line| {
         if let Some(found) = line.get_mut("result") {
             result = Some(found.take());
         } else if let Some(error) = line.get("error").and_then(Value::as_str) {
@@ -72,7 +72,7 @@ fn collect_online(instance: &Instance, request: Request, show: &mut dyn FnMut(&V
         } else {
             show(&line);
         }
-        Ok::<(), ClientError>(())
+        Ok::<(), ControlError>(())
     })
     .map_err(|error| Failure::new("the running registry did not collect").because(&error))?;
     match (result, problem) {

@@ -10,8 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use wharf_store::lock::{Holder, State};
 
-use crate::client;
 use crate::config::render;
+use crate::control;
 use crate::instance::Instance;
 use crate::listen;
 use crate::notify::{self, Waiter};
@@ -106,7 +106,7 @@ fn started(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
 
 fn already_running(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
     let problem = match holder.listeners.first() {
-        Some(address) => client::ping(*address).err().map(|error| error.to_string()),
+        Some(address) => control::ping(*address).err().map(|error| error.to_string()),
         None => Some("it has not started to listen".to_owned()),
     };
     if let Some(problem) = problem {

@@ -6,7 +6,7 @@ use serde_json::json;
 use wharf_store::lock::{Holder, State};
 
 use crate::cli::Listing;
-use crate::client;
+use crate::control;
 use crate::instance::Instance;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
@@ -19,7 +19,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
         other => return not_running(&instance, other.as_ref(), options.json),
     };
     let answer = match holder.listeners.first() {
-        Some(address) => client::ping(*address).map_err(|error| error.to_string()),
+        Some(address) => control::ping(*address).map_err(|error| error.to_string()),
         None => Err("it has not started to listen yet".to_owned()),
     };
     let url = instance.url(Some(&holder));

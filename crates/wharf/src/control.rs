@@ -21,7 +21,7 @@ const MAX_LINE: usize = 1 << 20;
 
 /// Why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum ControlError {
     /// No connection.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
@@ -49,17 +49,17 @@ pub enum ClientError {
 
 /// Asks `GET /v2/` of the server that listens on `address`; an error when it does not answer 200 or 401, both of which
 /// come from a registry that works.
-pub fn ping(address: SocketAddr) -> Result<(), ClientError> {
+pub fn ping(address: SocketAddr) -> Result<(), ControlError> {
     let address = reachable(address);
     blocking(async {
         let asked = async {
-            let stream = TcpStream::connect(address).await.map_err(ClientError::Connect)?;
+            let stream = TcpStream::connect(address).await.map_err(ControlError::Connect)?;
             match send(stream, Method::GET, "/v2/", &address.to_string(), |_| Ok(())).await {
-                Err(ClientError::Status { status: StatusCode::UNAUTHORIZED, .. }) => Ok(()),
+                Err(ControlError::Status { status: StatusCode::UNAUTHORIZED, .. }) => Ok(()),
                 other => other,
             }
         };
-        tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ClientError::Slow))
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ControlError::Slow))
     })
 }
 
@@ -69,14 +69,14 @@ pub fn control(
     root: &Path,
     method: Method,
     target: &str,
-    mut line: impl FnMut(serde_json::Value) -> Result<(), ClientError>,
-) -> Result<(), ClientError> {
+    mut line: impl FnMut(serde_json::Value) -> Result<(), ControlError>,
+) -> Result<(), ControlError> {
     blocking(async {
         // A socket's path may be 107 bytes long, a storage folder's longer: the way leads through the open folder.
-        let folder = std::fs::File::open(root).map_err(ClientError::Connect)?;
+        let folder = std::fs::File::open(root).map_err(ControlError::Connect)?;
         let path = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd());
-        let stream = UnixStream::connect(path).await.map_err(ClientError::Connect)?;
-        send(stream, method, target, "control", |text| line(serde_json::from_slice(text).map_err(ClientError::Line)?)).await
+        let stream = UnixStream::connect(path).await.map_err(ControlError::Connect)?;
+        send(stream, method, target, "control", |text| line(serde_json::from_slice(text).map_err(ControlError::Line)?)).await
     })
 }
 
@@ -89,8 +89,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn blocking<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?.block_on(work)
+fn blocking<T>(work: impl Future<Output = Result<T, ControlError>>) -> Result<T, ControlError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ControlError::Runtime)?.block_on(work)
 }
 
 /// One request on its own connection. Each non-empty line of a 200's body goes to `line` as it arrives.
@@ -99,8 +99,8 @@ async fn send(
     method: Method,
     target: &str,
     host: &str,
-    mut line: impl FnMut(&[u8]) -> Result<(), ClientError>,
-) -> Result<(), ClientError> {
+    mut line: impl FnMut(&[u8]) -> Result<(), ControlError>,
+) -> Result<(), ControlError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its error reaches the request as well.
     let driver = tokio::spawn(connection);
@@ -131,7 +131,7 @@ async fn send(
     driver.abort();
     if status != StatusCode::OK {
         let text = String::from_utf8_lossy(&pending).chars().take(500).collect::<String>();
-        return Err(ClientError::Status { status, text: text.trim().to_owned() });
+        return Err(ControlError::Status { status, text: text.trim().to_owned() });
     }
     match pending.trim_ascii() {
         [] => Ok(()),
@@ -192,11 +192,11 @@ mod tests {
             result
         };
         let refused = asked("HTTP/1.1 409 Conflict\r\nContent-Length: 4\r\n\r\nbusy");
-        assert!(matches!(refused, Err(ClientError::Status { status: StatusCode::CONFLICT, text }) if text == "busy"));
-        assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Err(ClientError::Http(_))));
-        assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{"), Err(ClientError::Line(_))));
+        assert!(matches!(refused, Err(ControlError::Status { status: StatusCode::CONFLICT, text }) if text == "busy"));
+        assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Err(ControlError::Http(_))));
+        assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{"), Err(ControlError::Line(_))));
         let nobody = tempfile::tempdir().unwrap();
-        assert!(matches!(control(nobody.path(), Method::GET, "/", |_| Ok(())), Err(ClientError::Connect(_))));
+        assert!(matches!(control(nobody.path(), Method::GET, "/", |_| Ok(())), Err(ControlError::Connect(_))));
     }
 
     #[test]
