@@ -94,6 +94,8 @@ fn every_way_to_give_a_password_works() {
     done(push(&env, &["--auth-mode", "env"]));
     let env = wharf.env("CONTAINER_REGISTRY_USERNAME", "user").env("CONTAINER_REGISTRY_PASSWORD", "secret");
     done(push(&env, &["--auth-mode", "env"]));
+    // Without a user it is the build's own one, who is nobody here.
+    push(&wharf.env("CONTAINER_REGISTRY_PASSWORD", "secret"), &["--auth-mode", "env"]).expect(1).says("does not accept");
     // The build directory is the home as well.
     guarded.write(".docker/config.json", &file);
     done(push(&wharf, &["--use-home-auth"]));

@@ -1,6 +1,7 @@
 //! What a registry lists: the tags of a repository, and its repositories.
 
 use bytes::Bytes;
+use http::header::LINK;
 use http::{Method, StatusCode};
 use reqwest::{Response, Url};
 use serde::Deserialize;
@@ -65,9 +66,9 @@ impl Registry {
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { return Ok(Some(all)) };
             let what = format!("GET {}", url.path());
-            let Some((bytes, following)) = self.transport.again(&what, || self.page(url.clone(), scope)).await? else {
-                return Ok((!all.is_empty()).then_some(all));
-            };
+            // A page that is gone is one of a listing that is gone: half of it is nothing to go by.
+            let page = self.transport.again(&what, || self.page(url.clone(), scope)).await?;
+            let Some((bytes, following)) = page else { return Ok(None) };
             next = following;
             size += bytes.len();
             if size > MAX_LISTING {
@@ -88,15 +89,28 @@ impl Registry {
             StatusCode::NOT_FOUND => return Ok(None),
             _ => return Err(self.unexpected(&Method::GET, response).await),
         }
-        let next = following(&response);
+        let next = self.following(&response)?;
         Ok(Some((self.transport.read(response, MAX_PAGE).await?, next)))
     }
-}
 
-/// The next page: `Link: </v2/…?last=x&n=y>; rel="next"`, on the same server.
-fn following(response: &Response) -> Option<Url> {
-    let link = response.headers().get("link")?.to_str().ok()?;
-    let (target, parameters) = link.split_once('<')?.1.split_once('>')?;
-    let url = response.url().join(target).ok()?;
-    (parameters.contains("next") && url.origin() == response.url().origin() && url != *response.url()).then_some(url)
+    /// The next page: `Link: </v2/…?last=x&n=y>; rel="next"`. Wherever it points, the page is here: a registry behind a proxy often does not know its own
+    /// address.
+    fn following(&self, response: &Response) -> Result<Option<Url>, ClientError> {
+        let Some(link) = response.headers().get(LINK) else { return Ok(None) };
+        let strange =
+            || ClientError::Protocol { origin: self.transport.origin(), what: "a listing whose next page is nowhere".to_owned() };
+        let link = link.to_str().map_err(|_| strange())?;
+        if link.trim().is_empty() {
+            return Ok(None);
+        }
+        let (target, parameters) = link.split_once('<').and_then(|(_, rest)| rest.split_once('>')).ok_or_else(strange)?;
+        if !parameters.contains("next") {
+            return Ok(None);
+        }
+        let target = response.url().join(target).map_err(|_| strange())?;
+        let mut next = response.url().clone();
+        next.set_path(target.path());
+        next.set_query(target.query());
+        if next == *response.url() { Err(strange()) } else { Ok(Some(next)) }
+    }
 }

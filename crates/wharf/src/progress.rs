@@ -53,6 +53,13 @@ impl Progress {
         self.above(|| ui::warn(text));
     }
 
+    /// Takes away what is left of bars whose uploads were given up.
+    pub fn clear(&self) {
+        for (_, bar) in std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner)) {
+            bar.finish_and_clear();
+        }
+    }
+
     fn with(&self, digest: &Digest, act: impl FnOnce(&ProgressBar)) {
         if let Some(bar) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
             act(bar);

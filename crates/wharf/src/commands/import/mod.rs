@@ -56,7 +56,9 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
         let failed = |error: ClientError| remote::failure(&error);
         let (tree, offer) = chosen(&source, &origin.manifest, &image, &options.platforms).await.map_err(failed)?;
         let pusher = Pusher::new(&here);
-        let sent = pusher.send(&source, &tree, &name.repository).await.map_err(failed)?;
+        let sent = pusher.send(&source, &tree, &name.repository).await;
+        progress.clear();
+        let sent = sent.map_err(failed)?;
         let tagged = pusher.tag(&name.repository, &offer, &[&tree.root], std::slice::from_ref(&tag)).await;
         let reference = format!("{}/{}:{tag}", here.address().authority, name.repository);
         for tagged in tagged {

@@ -168,6 +168,7 @@ impl Run<'_> {
     }
 
     fn fails(&mut self, name: &str, failure: &Failure) {
+        self.progress.clear();
         self.progress.above(|| failure.report());
         self.failed.push(name.to_owned());
     }
