@@ -43,7 +43,7 @@ pub const AUTH: Variable =
 pub const TLS_VERIFY: Variable = variable(
     "CONTAINER_REGISTRY_TLS_VERIFY",
     "false",
-    "true: a certificate that is not believed is an error; false: none is; unset: it is a warning, and an error when credentials would be sent",
+    "true: a certificate that is not believed is an error; false: any will do; unset: it is a warning, or an error where credentials would be sent",
 );
 /// The authority to believe.
 pub const CA_CERT: Variable =
