@@ -19,7 +19,7 @@ const AT_ONCE: usize = 4;
 /// Tags that are set at once.
 const TAGS_AT_ONCE: usize = 4;
 /// Attempts at a tag that others set at the same moment.
-const CONTENTION: u32 = 64;
+const CONTENTION: u32 = 40;
 /// How long after setting a tag it is read again, at least, where the registry knows no preconditions: another pusher that had read before
 /// has written by then, unless it is slower than that.
 const SETTLE: Duration = Duration::from_millis(500);

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use wharf_oci::{Descriptor, Layout, Place, Reference, RepositoryName};
 
 use crate::body::Chunks;
@@ -23,6 +25,16 @@ pub trait Source: Send + Sync {
 
     /// A blob's bytes from `offset` on. They are compared with the digest by who receives them in the end.
     async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError>;
+
+    /// All of a blob that fits into memory easily.
+    async fn whole(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        let mut bytes = BytesMut::new();
+        let mut chunks = self.blob(descriptor, 0).await?;
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        Ok(bytes.freeze())
+    }
 
     /// Looks whether a blob is there and as long as it should be, as far as that costs nothing.
     fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError>;
@@ -56,6 +68,15 @@ impl Source for Layout {
         Ok(Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|piece| (piece, receiver))
         })))
+    }
+
+    /// Read at once: a thread for it would take longer to come about.
+    async fn whole(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        let place = self.place(descriptor)?;
+        let failed = |source| ClientError::Read { what: place.path.display().to_string(), source };
+        let mut bytes = vec![0; usize::try_from(place.length).map_err(|error| failed(std::io::Error::other(error)))?];
+        File::open(&place.path).and_then(|file| file.read_exact_at(&mut bytes, place.offset)).map_err(failed)?;
+        Ok(bytes.into())
     }
 
     fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError> {

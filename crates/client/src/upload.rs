@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
@@ -19,7 +17,7 @@ use crate::transport::Ask;
 use crate::{ClientError, Registry};
 
 /// Up to so many bytes go in the request that asks for the upload; a broken connection costs no more than that.
-const AT_ONCE: u64 = 1 << 20;
+const AT_ONCE: u64 = 256 << 10;
 const OCTETS: &str = "application/octet-stream";
 
 /// An upload that goes on: where, and up to which byte the registry has it.
@@ -166,7 +164,7 @@ impl Upload<'_> {
         let mut url = transport.url(&format!("{}/blobs/uploads/", self.repository));
         transport.observer.begins(&digest, self.descriptor.size);
         if self.descriptor.size <= AT_ONCE {
-            let content = self.whole().await?;
+            let content = self.source.whole(self.descriptor).await?;
             url.query_pairs_mut().append_pair("digest", &digest.to_string());
             let ask = Ask::new(Method::POST, url, &self.scope).content(OCTETS, content.clone());
             let response = transport.once(&ask).await?;
@@ -271,16 +269,6 @@ impl Upload<'_> {
     fn ending(&self, mut url: Url) -> Url {
         url.query_pairs_mut().append_pair("digest", &self.descriptor.digest.to_string());
         url
-    }
-
-    /// All of a small blob.
-    async fn whole(&self) -> Result<Bytes, ClientError> {
-        let mut bytes = BytesMut::new();
-        let mut chunks = self.source.blob(self.descriptor, 0).await?;
-        while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk?);
-        }
-        Ok(bytes.freeze())
     }
 }
 
