@@ -141,7 +141,8 @@ fn the_first_blob_that_fails_stops_the_others() {
     let refused = wharf_tests::sha256(&image.layers[0]).replace(':', "%3A");
     let sends = AtomicUsize::new(0);
     let server = Scripted::start(move |asked| match (asked.method.as_str(), asked.target.as_str()) {
-        ("GET", "/v2/") => Reply::new(200),
+        // So that each upload says at once which blob it is for.
+        ("GET", "/v2/") => Reply::new(200).header("Wharf-Features", "mount-from-any"),
         ("HEAD", _) => Reply::new(404),
         ("POST", target) if target.contains(&refused) => {
             wharf_tests::eventually("the other blob is on its way", || sends.load(Ordering::SeqCst) > 0);
