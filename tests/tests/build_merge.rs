@@ -256,6 +256,29 @@ fn what_machines_share_is_settled_tag_by_tag() {
     }
 }
 
+/// An index gives way to later images that have all of its platforms between them, and keeps the place of what they do not have.
+#[test]
+fn an_index_gives_way_platform_by_platform() {
+    let build = Build::new();
+    let [pc, board, pc_later, board_later] =
+        [image("linux/amd64"), image("linux/arm64"), image("linux/amd64"), image("linux/arm64")];
+    let both = build.deploy.path("multi", "app-multi.rootfs-oci");
+    write_layout(&both, &[("pc", &pc), ("board", &board)]);
+    let file = std::fs::File::options().write(true).open(both.join("index.json")).expect("the older layout");
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).expect("set its time");
+    build.deploy.layout("qemux86-64", "app-qemux86-64.rootfs-oci", &pc_later);
+    build.wharf.ok(&["push", "-s", "latest"]).is_silent_on("does not get");
+    let digests = |build: &Build| {
+        let index = build.repo("app").manifest("latest").expect(200).json();
+        let entries = index["manifests"].as_array().expect("an index").iter();
+        entries.map(|entry| entry["digest"].as_str().expect("a digest").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&build), [pc_later.digest.clone(), board.digest.clone()]);
+    build.deploy.layout("qemuarm64", "app-qemuarm64.rootfs-oci", &board_later);
+    build.wharf.ok(&["push", "-s", "latest"]).says("warning: app (multi) from ").says(" does not get latest: ");
+    assert_eq!(digests(&build), [pc_later.digest.clone(), board_later.digest.clone()]);
+}
+
 /// `arch` names each platform of an index by a tag of its own, which leads to that image alone.
 #[test]
 fn arch_tags_of_an_index_lead_to_each_image() {

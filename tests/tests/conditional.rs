@@ -19,6 +19,9 @@ fn the_feature_is_announced() {
         let features: Vec<_> = answer.all("Wharf-Features").iter().flat_map(|v| v.split(',')).map(str::trim).collect();
         assert!(features.contains(&"manifest-if-match"), "{}", answer.describe());
     }
+    // So that clients need not guess whether a mount without `from` is understood.
+    let root = server.get("/v2/").send();
+    assert!(root.header("Wharf-Features").split(',').any(|name| name.trim() == "mount-from-any"), "{}", root.describe());
 }
 
 /// `If-None-Match: *` creates, and only creates; who comes late is told so as code-12.

@@ -166,7 +166,11 @@ fn requests_in_a_row() {
             let mut connection = scene.server.connect();
             connection.write(format!("{head}\r\n\r\n{body}{more}").as_bytes()).unwrap();
             assert_eq!(connection.read_response("PATCH").unwrap().status, status, "{head}");
-            connection.read_response("GET").unwrap().expect(200).expect_header("Wharf-Features", "manifest-if-match");
+            connection
+                .read_response("GET")
+                .unwrap()
+                .expect(200)
+                .expect_header("Wharf-Features", "manifest-if-match, mount-from-any");
             connection.read_response("HEAD").unwrap().expect(200);
         }
     }

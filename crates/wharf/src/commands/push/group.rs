@@ -42,20 +42,17 @@ pub struct Overshadowed<'a> {
     pub everywhere: bool,
 }
 
-/// The images whose place under a tag a later one takes.
+/// The images whose place under a tag later ones take.
 pub fn overshadowed(images: &[Prepared]) -> Vec<Overshadowed<'_>> {
     let mut found = Vec::new();
     for (place, image) in images.iter().enumerate() {
         let mut lost: Vec<&Tag> = Vec::new();
         let mut by = None;
         for (tag, offer) in &image.tags {
-            let later = images[place + 1..].iter().find(|later| {
-                let same = later.tags.iter().find(|(other, _)| other == tag);
-                same.is_some_and(|(_, other)| collide(offer, other))
-            });
-            if let Some(later) = later {
+            let later: Vec<_> = images[place + 1..].iter().filter_map(|later| Some((later, under(later, tag)?))).collect();
+            if let Some(last) = taken_by(offer, &later) {
                 lost.push(tag);
-                by = Some(later);
+                by = Some(last);
             }
         }
         if let Some(by) = by {
@@ -65,17 +62,25 @@ pub fn overshadowed(images: &[Prepared]) -> Vec<Overshadowed<'_>> {
     found
 }
 
-/// Whether of two offers for one tag the later one takes the earlier one's place: it has all of its platforms, or one of them has none. The same
-/// content twice takes nobody's place.
-fn collide(earlier: &Offer, later: &Offer) -> bool {
-    let is_taken = |old: &Entry| {
-        later.entries.iter().any(|new| match (&old.descriptor.platform, &new.descriptor.platform) {
+/// What an image brings to a tag.
+fn under<'a>(image: &'a Prepared, tag: &Tag) -> Option<&'a Offer> {
+    image.tags.iter().find(|(other, _)| other == tag).map(|(_, offer)| offer)
+}
+
+/// The last of those who take the place of an earlier offer for a tag: together they have all of its platforms, or one of them has none. The same content
+/// twice takes nobody's place.
+fn taken_by<'a>(earlier: &Offer, later: &[(&'a Prepared, &Offer)]) -> Option<&'a Prepared> {
+    let takes = |old: &Entry, offer: &Offer| {
+        offer.entries.iter().any(|new| match (&old.descriptor.platform, &new.descriptor.platform) {
             (Some(old), Some(new)) => old.same_as(new),
             _ => false,
         })
     };
-    earlier.whole.descriptor.digest != later.whole.descriptor.digest
-        && (later.entries.is_empty() || earlier.entries.iter().all(is_taken))
+    let others: Vec<_> =
+        later.iter().filter(|(_, offer)| offer.whole.descriptor.digest != earlier.whole.descriptor.digest).collect();
+    let is_taken = others.iter().any(|(_, offer)| offer.entries.is_empty())
+        || earlier.entries.iter().all(|old| others.iter().any(|(_, offer)| takes(old, offer)));
+    others.last().filter(|_| is_taken).map(|(image, _)| *image)
 }
 
 /// What is to stand under which tags, the tags in the order of the images and each once.
