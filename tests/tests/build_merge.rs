@@ -273,10 +273,10 @@ fn an_index_gives_way_platform_by_platform() {
         let entries = index["manifests"].as_array().expect("an index").iter();
         entries.map(|entry| entry["digest"].as_str().expect("a digest").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(digests(&build), [pc_later.digest.clone(), board.digest.clone()]);
+    assert_eq!(digests(&build), [pc_later.digest.as_str(), &board.digest]);
     build.deploy.layout("qemuarm64", "app-qemuarm64.rootfs-oci", &board_later);
     build.wharf.ok(&["push", "-s", "latest"]).says("warning: app (multi) from ").says(" does not get latest: ");
-    assert_eq!(digests(&build), [pc_later.digest.clone(), board_later.digest.clone()]);
+    assert_eq!(digests(&build), [pc_later.digest.as_str(), &board_later.digest]);
 }
 
 /// `arch` names each platform of an index by a tag of its own, which leads to that image alone.
