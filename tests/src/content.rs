@@ -76,6 +76,11 @@ impl Image {
         })
         .to_string()
         .into_bytes();
+        Self::of_config(config, layers)
+    }
+
+    /// An image with this configuration and these layers.
+    pub fn of_config(config: Vec<u8>, layers: Vec<Vec<u8>>) -> Self {
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Image, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor, random, sha256};
+use crate::{Image, OCI_MANIFEST, descriptor, random, sha256};
 
 /// An image of a platform, with labels, unlike any other.
 pub fn image_for(architecture: &str, labels: Value) -> Image {
@@ -26,17 +26,7 @@ pub fn image_of(platform: Value, labels: Value, layers: Vec<Vec<u8>>) -> Image {
     for (name, value) in platform {
         config[name] = value;
     }
-    let config = config.to_string().into_bytes();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor(OCI_CONFIG, &config),
-        "layers": layers.iter().map(|layer| descriptor(OCI_LAYER, layer)).collect::<Vec<_>>(),
-    })
-    .to_string()
-    .into_bytes();
-    let digest = sha256(&manifest);
-    Image { config, layers, manifest, digest }
+    Image::of_config(config.to_string().into_bytes(), layers)
 }
 
 /// Writes an OCI layout with these images, each under a ref.name unless that is empty.

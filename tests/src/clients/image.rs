@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::tools::{require, target_folder};
-use crate::{Image, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Repo, descriptor, index, random, sha256};
+use crate::{Image, OCI_INDEX, OCI_MANIFEST, Repo, descriptor, index, random, sha256};
 
 /// Files to be packed into a layer.
 #[derive(Debug)]
@@ -169,16 +169,7 @@ fn image(architecture: &str, tar: &Path) -> Image {
     })
     .to_string()
     .into_bytes();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor(OCI_CONFIG, &config),
-        "layers": [descriptor(OCI_LAYER, &layer)],
-    })
-    .to_string()
-    .into_bytes();
-    let digest = sha256(&manifest);
-    Image { config, layers: vec![layer], manifest, digest }
+    Image::of_config(config, vec![layer])
 }
 
 /// Asserts that what a reference names is there with all below it, byte for byte as its digests say; returns the
