@@ -188,7 +188,7 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Stalled { .. } => true,
-            Self::Status { status, .. } => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Status { status, .. } => crate::transport::is_passing(*status),
             _ => false,
         }
     }

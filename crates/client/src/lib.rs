@@ -33,7 +33,7 @@ pub use credentials::{
     Source as Credentials, from_variables,
 };
 pub use error::{Cause, ClientError, Detail};
-pub use merge::{Decision, Entry, Existing, Offer, decide};
+pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide};
 pub use observer::{How, Observer, Silent};
 pub use push::{Pusher, Sent, Tagged};
 pub use registries_conf::{Endpoint, EndpointError, EntryProblem, Registries, RegistriesError, RegistriesWarning};

@@ -8,9 +8,10 @@ use wharf_oci::{Descriptor, Digest, ImageIndex, media_type};
 
 use crate::tree::Manifest;
 
-/// Annotations by which BuildKit ties an attestation to the image it is about.
+/// The annotation by which BuildKit marks an entry of an index that is about another one.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
-const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+/// The annotation that then holds the digest of the image it is about.
+pub const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// An image of one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Offer {
                 whole = Some(offer);
                 continue;
             }
-            joined.retain(|old| !offer.entries.iter().any(|new| same_platform(&old.descriptor, &new.descriptor)));
+            joined.retain(|old| !offer.entries.iter().any(|new| new.takes_place_of(old)));
             whole = joined.is_empty().then(|| offer.clone());
             joined.extend(offer.entries);
         }
@@ -56,6 +57,13 @@ impl Offer {
         });
         let whole = manifest_of(&index_of(joined.iter()));
         (!joined.is_empty()).then_some(Offer { whole, entries: joined, is_joined: true })
+    }
+}
+
+impl Entry {
+    /// Whether under one tag there is room for only one of the two: they are for the same platform.
+    pub fn takes_place_of(&self, old: &Entry) -> bool {
+        same_platform(&old.descriptor, &self.descriptor)
     }
 }
 
@@ -197,16 +205,12 @@ pub(crate) fn manifest_of(index: &ImageIndex) -> Manifest {
 
 /// Whether an entry of an index is about another entry.
 pub(crate) fn is_attestation(descriptor: &Descriptor) -> bool {
-    annotation(descriptor, REFERENCE_TYPE).is_some()
+    descriptor.annotation(REFERENCE_TYPE).is_some()
 }
 
 /// The digest of the entry that an attestation is about.
 pub(crate) fn attested(descriptor: &Descriptor) -> Option<&str> {
-    annotation(descriptor, REFERENCE_TYPE).and(annotation(descriptor, REFERENCE_DIGEST))
-}
-
-fn annotation<'a>(descriptor: &'a Descriptor, name: &str) -> Option<&'a str> {
-    descriptor.annotation(name)
+    descriptor.annotation(REFERENCE_TYPE).and(descriptor.annotation(REFERENCE_DIGEST))
 }
 
 #[cfg(test)]

@@ -24,10 +24,12 @@ impl Image {
         Self { platform, spelling: 0, content, attestations: 0 }
     }
 
+    /// The same image always spells its platform in the same way: it stands in its configuration.
     fn entry(&self) -> Entry {
+        let spelling = PLATFORMS[self.platform][self.spelling];
         let descriptor = Descriptor {
-            platform: Some(PLATFORMS[self.platform][self.spelling].parse().unwrap()),
-            ..manifest(media_type::OCI_MANIFEST, &format!("image {} {}", self.platform, self.content)).descriptor
+            platform: Some(spelling.parse().unwrap()),
+            ..manifest(media_type::OCI_MANIFEST, &format!("image {spelling} {}", self.content)).descriptor
         };
         let attestations = (0..self.attestations).map(|number| attestation(&descriptor.digest, number)).collect();
         Entry { descriptor, attestations }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wharf_client::{ClientError, Fetched, Offer, Pusher, RepositorySource, Source, Tree};
+use wharf_client::{ClientError, Fetched, Offer, Pusher, REFERENCE_DIGEST, RepositorySource, Source, Tree};
 use wharf_oci::{Descriptor, Document, ImageIndex, ImageReference, Platform, Reference, Tag};
 
 use super::usage_of;
@@ -123,7 +123,7 @@ fn narrowed(index: &ImageIndex, platforms: &[Platform]) -> Option<Narrowed> {
         [child] => Some(Narrowed::One((*child).clone())),
         wanted => {
             let about = |child: &Descriptor| {
-                let subject = child.annotation("vnd.docker.reference.digest");
+                let subject = child.annotation(REFERENCE_DIGEST);
                 subject.is_some_and(|subject| wanted.iter().any(|wanted| wanted.digest.to_string() == subject))
             };
             let manifests = index.manifests.iter().filter(|child| is_wanted(child) || about(child)).cloned().collect();

@@ -70,12 +70,7 @@ fn under<'a>(image: &'a Prepared, tag: &Tag) -> Option<&'a Offer> {
 /// The last of those who take the place of an earlier offer for a tag: together they have all of its platforms, or one of them has none. The same content
 /// twice takes nobody's place.
 fn taken_by<'a>(earlier: &Offer, later: &[(&'a Prepared, &Offer)]) -> Option<&'a Prepared> {
-    let takes = |old: &Entry, offer: &Offer| {
-        offer.entries.iter().any(|new| match (&old.descriptor.platform, &new.descriptor.platform) {
-            (Some(old), Some(new)) => old.same_as(new),
-            _ => false,
-        })
-    };
+    let takes = |old: &Entry, offer: &Offer| offer.entries.iter().any(|new| new.takes_place_of(old));
     let others: Vec<_> =
         later.iter().filter(|(_, offer)| offer.whole.descriptor.digest != earlier.whole.descriptor.digest).collect();
     let is_taken = others.iter().any(|(_, offer)| offer.entries.is_empty())
