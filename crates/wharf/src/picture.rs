@@ -44,7 +44,7 @@ pub struct Picture {
 
 enum Content {
     Layout(Layout),
-    Repository { registry: Registry, repository: RepositoryName },
+    Repository { registry: Box<Registry>, repository: RepositoryName },
 }
 
 impl Whereabouts {
@@ -100,12 +100,16 @@ impl Picture {
                     return Err(Failure::new(format!("{shown} not found at {}", registry.address())));
                 };
                 let root = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
-                Ok(Self { shown, root, content: Content::Repository { registry, repository } })
+                Ok(Self { shown, root, content: Content::Repository { registry: Box::new(registry), repository } })
             }
             Whereabouts::Elsewhere(image) => {
                 let Origin { registry, repository, manifest } = Origin::find(settings, source, image, observer).await?;
                 let root = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
-                Ok(Self { shown: image.to_string(), root, content: Content::Repository { registry, repository } })
+                Ok(Self {
+                    shown: image.to_string(),
+                    root,
+                    content: Content::Repository { registry: Box::new(registry), repository },
+                })
             }
         }
     }
