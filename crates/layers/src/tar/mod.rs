@@ -5,12 +5,14 @@
 
 mod encode;
 mod header;
+mod member;
 mod pax;
 mod reader;
 mod sparse;
 
 pub use encode::encode;
-pub use reader::{Member, TarReader, Trailer};
+pub use member::Member;
+pub use reader::{TarReader, Trailer};
 pub use sparse::Extent;
 
 /// What an archive ends with: two blocks of zeros.
