@@ -29,3 +29,6 @@ type Damage = std::borrow::Cow<'static, str>;
 
 /// Bytes that a pax header, or a long name of GNU tar, may have; the same bound as Go's `archive/tar` sets.
 const MAX_EXTENSION: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;
