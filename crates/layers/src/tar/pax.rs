@@ -222,3 +222,79 @@ fn shown(text: &[u8]) -> String {
     let dots = if text.len() > most { "…" } else { "" };
     format!("{}{dots}", String::from_utf8_lossy(&text[..text.len().min(most)]).escape_debug())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    #[test]
+    fn malformed_records_are_none() {
+        let malformed: [&[u8]; 11] = [
+            b"9 path=a",
+            b"8 path=a\n",
+            b"11 path=a\n",
+            b"path=a\n",
+            b" path=a\n",
+            b"5 =a\n",
+            b"4 a\n",
+            b"0 \n",
+            b"1 ",
+            b"-9 path=a\n",
+            b"\0\0\0",
+        ];
+        for bytes in malformed {
+            assert!(Records::default().read(bytes).is_err(), "{}", bytes.escape_ascii());
+        }
+        assert!(Records::default().read(b"99999999999999999999 path=a\n").is_err());
+        assert!(Records::default().read(b"9 path=a\n").is_ok());
+        assert!(Records::default().read(b"9 path=\0\n").is_err());
+    }
+
+    #[test]
+    fn times_have_signs_and_fractions() {
+        let times = [
+            ("0", (0, 0)),
+            ("1.5", (1, 500_000_000)),
+            ("-1", (-1, 0)),
+            ("-0.25", (-1, 750_000_000)),
+            ("7.", (7, 0)),
+            ("1.0000000019", (1, 1)),
+        ];
+        for (text, (seconds, nanoseconds)) in times {
+            assert_eq!(time(text.as_bytes()), Some(Time { seconds, nanoseconds }), "{text}");
+        }
+        for text in ["", "-", ".5", "1.x", "--1", "+1", "1e3", "9223372036854775808", " 1"] {
+            assert_eq!(time(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_stay_short() {
+        let mut records = Records::default();
+        let mut bytes = Vec::new();
+        append(&mut bytes, b"uid", &[b'x'; 5000]);
+        records.read(&bytes).unwrap();
+        let pax = Pax { own: &records, global: &Records::default() };
+        let message = pax.number("uid").unwrap_err();
+        assert!(message.starts_with("the pax record uid is `xxx") && message.len() < 200, "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn records_count_their_own_digits(length in 0..1100_usize, filler in any::<u8>()) {
+            let value = vec![filler; length];
+            let mut bytes = Vec::new();
+            append(&mut bytes, b"key", &value);
+            let (key, read, rest) = record(&bytes).unwrap();
+            prop_assert_eq!((key, read, rest), (b"key".as_slice(), value.as_slice(), b"".as_slice()));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = Records::default().read(&bytes);
+        }
+    }
+}

@@ -22,6 +22,8 @@ pub struct TarReader<R> {
     reader: R,
     /// Bytes of the archive that were read.
     position: u64,
+    /// Of them, those before the header of the current member.
+    header: u64,
     /// Content of the current member that was not read yet.
     remaining: u64,
     /// Bytes between that content and the next header.
@@ -35,7 +37,7 @@ pub struct TarReader<R> {
 impl<R: Read> TarReader<R> {
     /// Reads an archive that is not compressed. Headers are read in blocks of 512 bytes, so the reader should be a buffered one.
     pub fn new(reader: R) -> Self {
-        Self { reader, position: 0, remaining: 0, padding: 0, global: Records::default(), end: None }
+        Self { reader, position: 0, header: 0, remaining: 0, padding: 0, global: Records::default(), end: None }
     }
 
     /// The next member, past what is left of the content of the former one; none at the end.
@@ -148,6 +150,7 @@ impl<R: Read> TarReader<R> {
         };
         let checked = extents.map(|extents| sparse::checked(extents, entry.size, stored)).transpose();
         let sparse = checked.map_err(|what| damaged(what, at))?;
+        self.header = at;
         self.remaining = stored;
         self.padding = padding(stored);
         Ok(Member { entry, raw, stored, sparse, offset })
@@ -223,7 +226,7 @@ impl<R: Read> Read for TarReader<R> {
         }
         let read = self.reader.read(&mut buffer[..most])?;
         if read == 0 {
-            return Err(damaged("the archive ends in the content of a file", self.position).into());
+            return Err(damaged("the archive ends in the content of a file", self.header).into());
         }
         self.position += read as u64;
         self.remaining -= read as u64;

@@ -170,7 +170,8 @@ fn content_may_be_skipped_and_the_end_stays_the_end() {
 fn damaged_archives_are_told_where() {
     let whole = [file("a", &[1; 600]), file("b", b"content")].concat();
     assert_eq!(damage(&whole[..300]), ("the archive ends in a header".into(), 0));
-    assert_eq!(damage(&whole[..1000]), ("the archive ends in the content of a file".into(), 1000));
+    assert_eq!(damage(&whole[..1000]), ("the archive ends in the content of a file".into(), 0));
+    assert_eq!(damage(&whole[..whole.len() - 510]), ("the archive ends in the content of a file".into(), 1536));
     assert_eq!(damage(&whole[..1600]), ("the archive ends in a header".into(), 1536));
     let mut flipped = whole.clone();
     flipped[1540] ^= 1;
