@@ -10,9 +10,12 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+mod decode;
 mod entry;
 mod error;
 pub mod piece;
+pub mod tar;
 
+pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
