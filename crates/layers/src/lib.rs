@@ -10,12 +10,17 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+mod cut;
 mod decode;
 mod entry;
 mod error;
 pub mod piece;
 pub mod tar;
+pub mod toc;
+mod writer;
 
+pub use cut::{Cut, CutError};
 pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
+pub use writer::{Form, Layer, LayerWriter, Undescribed};
