@@ -13,6 +13,9 @@ pub mod annotation;
 mod entry;
 mod error;
 pub mod piece;
+mod system;
+pub mod tree;
+pub mod unpack;
 
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
