@@ -10,12 +10,15 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+mod decode;
 mod entry;
 mod error;
 pub mod piece;
 mod system;
+pub mod tar;
 pub mod tree;
 pub mod unpack;
 
+pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;

@@ -98,9 +98,7 @@ pub(crate) fn status_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<St
     let name = c_string(name)?;
     let mut stat = MaybeUninit::<libc::stat64>::zeroed();
     // SAFETY: the name ends with a zero byte and `stat` is as large as the function expects.
-    done(unsafe {
-        libc::fstatat64(directory.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW)
-    })?;
+    done(unsafe { libc::fstatat64(directory.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) })?;
     // SAFETY: all zero bytes are a valid value of this plain structure, whether or not it was filled.
     Ok(Status::new(&unsafe { stat.assume_init() }))
 }
@@ -206,9 +204,7 @@ pub(crate) fn read_link_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result
     let name = c_string(name)?;
     let mut target = vec![0; PATH_MAX];
     // SAFETY: the name ends with a zero byte, and no more bytes are written than `target` has.
-    let read = unsafe {
-        libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len())
-    };
+    let read = unsafe { libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
     target.truncate(length(read)?);
     target.shrink_to_fit();
     Ok(target)
@@ -279,9 +275,7 @@ pub(crate) fn set_mtime_at(directory: BorrowedFd<'_>, name: &[u8], mtime: Time) 
     time.tv_nsec = mtime.nanoseconds.into();
     let times = [time, time];
     // SAFETY: the name ends with a zero byte, and `times` has the two elements that the function reads.
-    done(unsafe {
-        libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW)
-    })
+    done(unsafe { libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
 }
 
 /// How the system can be asked about the attributes of `name` in this directory: there are no functions that take both.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::walk::below;
 use super::{Node, Place, Run, Source};
@@ -26,7 +26,7 @@ pub struct Content<'a> {
 enum Bytes<'a> {
     Nowhere,
     File { open: File, path: PathBuf, identity: (u64, u64), mtime: Time },
-    Archive { open: &'a File, path: &'a PathBuf, runs: std::slice::Iter<'a, Run> },
+    Archive { open: &'a File, path: &'a Path, status: &'a Status, runs: std::slice::Iter<'a, Run> },
 }
 
 impl<'a> Content<'a> {
@@ -38,7 +38,9 @@ impl<'a> Content<'a> {
                     .map_err(LayersError::file("read", &path))?;
                 Bytes::File { open: open.into(), path, identity: *identity, mtime: *mtime }
             }
-            (Place::Archive(runs), Source::Archive { path, open }) => Bytes::Archive { open, path, runs: runs.iter() },
+            (Place::Archive(runs), Source::Archive { path, open, status }) => {
+                Bytes::Archive { open, path, status, runs: runs.iter() }
+            }
             _ => Bytes::Nowhere,
         };
         let content = Self { size: node.entry.size, position: 0, until: 0, stored: None, bytes };
@@ -80,7 +82,8 @@ impl<'a> Content<'a> {
         let (start, stored, end) = match &mut self.bytes {
             Bytes::Nowhere => (self.size, 0, self.size),
             Bytes::File { open, path, .. } => {
-                let run = system::next_data(open.as_fd(), position, self.size).map_err(LayersError::file("read", path.as_path()))?;
+                let run =
+                    system::next_data(open.as_fd(), position, self.size).map_err(LayersError::file("read", path.as_path()))?;
                 run.map_or((self.size, 0, self.size), |(start, end)| (start, start, end))
             }
             Bytes::Archive { runs, .. } => match runs.as_slice().first() {
@@ -97,28 +100,32 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    /// Whether the file is still the one that the tree was made of.
+    /// Whether the file, or the archive that it is in, is still the one that the tree was made of.
     fn check(&self) -> Result<(), LayersError> {
-        let Bytes::File { open, path, identity, mtime } = &self.bytes else { return Ok(()) };
-        let now: Status = system::status(open.as_fd()).map_err(LayersError::file("read", path))?;
-        if (now.identity, now.size, now.mtime) != (*identity, self.size, *mtime) {
-            return Err(LayersError::Changed { path: path.clone() });
+        let (open, path, identity, size, mtime) = match &self.bytes {
+            Bytes::Nowhere => return Ok(()),
+            Bytes::File { open, path, identity, mtime } => (open, path.as_path(), *identity, self.size, *mtime),
+            Bytes::Archive { open, path, status, .. } => (*open, *path, status.identity, status.size, status.mtime),
+        };
+        let now = system::status(open.as_fd()).map_err(LayersError::file("read", path))?;
+        if (now.identity, now.size, now.mtime) != (identity, size, mtime) {
+            return Err(LayersError::Changed { path: path.to_path_buf() });
         }
         Ok(())
     }
 }
 
 /// Reads at least one byte.
-fn read_at(file: &File, path: &PathBuf, buffer: &mut [u8], offset: u64) -> Result<usize, LayersError> {
+fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, LayersError> {
     if buffer.is_empty() {
         return Ok(0);
     }
     loop {
         match file.read_at(buffer, offset) {
-            Ok(0) => return Err(LayersError::Changed { path: path.clone() }),
+            Ok(0) => return Err(LayersError::Changed { path: path.to_path_buf() }),
             Ok(read) => return Ok(read),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(LayersError::File { what: "read", path: path.clone(), source }),
+            Err(source) => return Err(LayersError::File { what: "read", path: path.to_path_buf(), source }),
         }
     }
 }

@@ -16,9 +16,10 @@ pub use content::Content;
 pub use pattern::{Pattern, PatternError};
 pub use split::Split;
 
+use crate::system::Status;
 use crate::{Entry, EntryPath, Kind, LayersError, Time};
 
-/// Bytes of names, targets and attributes that a tree may hold: several times what a root file system has, and a bound on memory.
+/// Bytes of names, attributes and maps of holes that a tree may hold: several times what a root file system has, and a bound on memory.
 const NAMES_MAX: usize = 64 << 20;
 
 /// How a tree is made.
@@ -51,7 +52,7 @@ pub struct Node {
 #[derive(Debug)]
 enum Source {
     Directory { path: PathBuf, open: File },
-    Archive { path: PathBuf, open: File },
+    Archive { path: PathBuf, open: File, status: Status },
 }
 
 /// Where the content of a node is.
@@ -96,7 +97,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`LayersError::Changed`] when the file is no longer the one that the tree was made of.
-    pub fn content(&self, node: &Node) -> Result<Content<'_>, LayersError> {
+    pub fn content<'a>(&'a self, node: &'a Node) -> Result<Content<'a>, LayersError> {
         Content::open(&self.source, node)
     }
 
@@ -111,8 +112,13 @@ impl Tree {
             if let Some(file) = file {
                 let index = *first.entry(file).or_insert(nodes.len());
                 if let Some(first) = nodes.get(index) {
-                    let entry = Entry { name: node.entry.name, kind: Kind::Hardlink(first.entry.name.clone()), ..first.entry.clone() };
-                    node = Node { path: node.path, entry: Entry { size: 0, xattrs: Default::default(), ..entry }, place: Place::Nowhere };
+                    let entry =
+                        Entry { name: node.entry.name, kind: Kind::Hardlink(first.entry.name.clone()), ..first.entry.clone() };
+                    node = Node {
+                        path: node.path,
+                        entry: Entry { size: 0, xattrs: Default::default(), ..entry },
+                        place: Place::Nowhere,
+                    };
                 }
             }
             nodes.push(node);
@@ -167,7 +173,7 @@ pub fn is_portable(attribute: &[u8]) -> bool {
 
 /// What all sources must check about a name: that in a layer it would not remove something instead.
 fn refuse_whiteout(path: &EntryPath) -> Result<(), LayersError> {
-    if path.file_name().is_some_and(|name| name.starts_with(b".wh.")) {
+    if path.parts().any(|name| name.starts_with(b".wh.")) {
         let why = "in a layer, a name that begins with `.wh.` removes a file".to_owned();
         return Err(LayersError::Refused { name: path.to_string().into_bytes(), why });
     }
@@ -179,15 +185,19 @@ fn refuse_whiteout(path: &EntryPath) -> Result<(), LayersError> {
 struct Budget(usize);
 
 impl Budget {
-    fn take(&mut self, entry: &Entry) -> Result<(), LayersError> {
+    fn take(&mut self, entry: &Entry, place: &Place) -> Result<(), LayersError> {
         let target = match &entry.kind {
             Kind::Symlink(target) | Kind::Hardlink(target) => target.len(),
             _ => 0,
         };
         let attributes: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.0 += entry.name.len() + target + attributes;
+        let runs = match place {
+            Place::Archive(runs) => std::mem::size_of_val::<[Run]>(runs),
+            Place::Nowhere | Place::File { .. } => 0,
+        };
+        self.0 += 2 * entry.name.len() + target + attributes + runs;
         if self.0 > NAMES_MAX {
-            let why = format!("with it, names and attributes exceed {} MiB", NAMES_MAX >> 20);
+            let why = format!("with it, names, attributes and maps of holes exceed {} MiB", NAMES_MAX >> 20);
             return Err(LayersError::Refused { name: entry.name.clone(), why });
         }
         Ok(())

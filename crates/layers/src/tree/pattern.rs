@@ -42,7 +42,10 @@ enum Token {
     Star,
     Question,
     /// One of these ranges, or none of them.
-    Set { ranges: Vec<(u8, u8)>, negated: bool },
+    Set {
+        ranges: Vec<(u8, u8)>,
+        negated: bool,
+    },
 }
 
 impl std::str::FromStr for Pattern {

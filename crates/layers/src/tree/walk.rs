@@ -97,7 +97,7 @@ impl Walk<'_> {
             size: status.size,
             xattrs: xattrs.into_iter().collect(),
         };
-        self.budget.take(&entry)?;
+        self.budget.take(&entry, &place)?;
         self.found.push(Found { node: Node { path, entry, place }, file: shared.then_some(status.identity) });
         Ok(())
     }

@@ -11,10 +11,11 @@ mod remove;
 mod whiteout;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io;
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use attributes::Attributes;
@@ -22,10 +23,14 @@ use place::Place;
 use whiteout::Member;
 
 use crate::system::{self, Open};
+use crate::tar::{Extent, Member as TarMember, TarReader};
 use crate::{Entry, EntryPath, Kind, LayersError};
 
 /// Bytes of names and attributes that are remembered at a time; a bound on memory that no real layer comes near.
 const NAMES_MAX: usize = 64 << 20;
+
+/// Bytes of a layer that are read at once.
+const BUFFER: usize = 256 << 10;
 
 /// How layers are laid out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +53,7 @@ pub struct Skipped {
 
 /// Lays out layers in a directory. What was made is removed again unless [`Unpacker::finish`] succeeds.
 ///
-/// Until then directories belong to whoever unpacks, and are closed to all others.
+/// Until then the directories made belong to whoever unpacks, and are closed to all others.
 #[derive(Debug)]
 pub struct Unpacker {
     path: PathBuf,
@@ -74,7 +79,7 @@ impl Unpacker {
     /// # Errors
     /// When the directory cannot be made, or has something in it.
     pub fn new(path: &Path, options: UnpackOptions) -> Result<Self, LayersError> {
-        let made_root = match std::fs::create_dir(path) {
+        let made_root = match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(source) => return Err(LayersError::File { what: "make", path: path.to_path_buf(), source }),
@@ -96,6 +101,27 @@ impl Unpacker {
             remembered: 0,
             place: None,
         })
+    }
+
+    /// Applies a layer, decompressed. All of it is read, what follows the end of the archive included.
+    ///
+    /// # Errors
+    /// [`LayersError::Refused`] and [`LayersError::Name`] for an entry that cannot be what it says without harm, [`LayersError::Privileged`]
+    /// for what only root may do, [`LayersError::Tar`] for a damaged archive, and what reader and system fail with. After an error, the
+    /// directory holds a part of the layer, and can only be dropped.
+    pub fn layer(&mut self, reader: impl Read) -> Result<(), LayersError> {
+        let made = std::mem::take(&mut self.made);
+        self.remembered -= made.iter().map(|path| path.as_bytes().len()).sum::<usize>();
+        let mut archive = TarReader::new(BufReader::with_capacity(BUFFER, reader));
+        let mut buffer = vec![0; BUFFER];
+        while let Some(member) = archive.next()? {
+            if let Some(file) = self.make(&member.entry)? {
+                self.fill(&file, &member, &mut archive, &mut buffer)?;
+                self.complete(&file)?;
+            }
+        }
+        let rest = io::copy(&mut archive.trailer(), &mut io::sink());
+        rest.map(drop).map_err(LayersError::stream("reading the layer"))
     }
 
     /// Gives all directories their owners, modes, attributes and times, which ends the work.
@@ -129,48 +155,56 @@ impl Unpacker {
             }
             return self.pend(EntryPath::root(), attributes).map(|()| None);
         };
-        // A target is looked up before anything is made or removed, so that a refused link leaves no trace.
-        let target = match &entry.kind {
-            Kind::Hardlink(target) => Some(self.link_target(entry, target)?),
-            _ => None,
-        };
-        let Some(place) = self.resolve(&entry.name, &parent, true)? else {
-            return Err(refused(entry, "its directory cannot be made"));
-        };
-        let path = place.path.join(name);
-        self.remember(&path)?;
-        if let Some((target, target_path)) = &target {
-            if *target_path == path {
-                return Ok(None);
-            }
-            if target_path.is_within(&path) {
-                return Err(refused(entry, "its target is below it"));
-            }
-            self.remove(&place, name, false)?;
-            let old = target_path.file_name().unwrap_or_default();
-            let linked = system::link_at(target.directory.as_fd(), old, place.directory.as_fd(), name);
-            return linked.map(|()| None).map_err(LayersError::file("make the link", self.below(&path)));
+        if let Kind::Hardlink(target) = &entry.kind {
+            return self.make_link(entry, target, &parent, name).map(|()| None);
         }
+        let place = self.resolve_to_write(entry, &parent)?;
+        let path = place.path.join(name);
         let directory = place.directory.as_fd();
         if entry.kind == Kind::Directory {
             if !system::status_at(directory, name).is_ok_and(|status| status.is_directory()) {
                 self.remove(&place, name, false)?;
                 system::make_directory_at(directory, name).map_err(LayersError::file("make", self.below(&path)))?;
             }
+            self.remember(&path)?;
             return self.pend(path, attributes).map(|()| None);
         }
         self.remove(&place, name, false)?;
-        let failed = |unpacker: &Self| LayersError::file("make", unpacker.below(&path));
+        self.remember(&path)?;
+        let failed = LayersError::file("make", self.below(&path));
         match &entry.kind {
             Kind::Regular => {
-                let file = system::open_at(directory, name, Open::Create).map_err(failed(self))?;
+                let file = system::open_at(directory, name, Open::Create).map_err(failed)?;
                 return Ok(Some(Unwritten { file: file.into(), name: name.to_vec(), path, place, attributes }));
             }
-            Kind::Symlink(target) => system::symlink_at(target, directory, name).map_err(failed(self))?,
+            Kind::Symlink(target) => system::symlink_at(target, directory, name).map_err(failed)?,
             kind => self.make_node(directory, name, &path, kind)?,
         }
         self.set_attributes(directory, name, &path, &entry.kind, &attributes)?;
         Ok(None)
+    }
+
+    /// Writes the content of a member.
+    fn fill(
+        &self,
+        unwritten: &Unwritten,
+        member: &TarMember,
+        content: &mut impl Read,
+        buffer: &mut [u8],
+    ) -> Result<(), LayersError> {
+        let failed = || LayersError::file("write", self.below(&unwritten.path));
+        let whole = [Extent { offset: 0, length: member.entry.size }];
+        for extent in member.sparse.as_deref().unwrap_or(&whole) {
+            let (mut offset, mut left) = (extent.offset, extent.length);
+            while left > 0 {
+                let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let piece = &mut buffer[..most];
+                content.read_exact(piece).map_err(LayersError::stream("reading the layer"))?;
+                content::write(&unwritten.file, offset, piece).map_err(failed())?;
+                (offset, left) = (offset + most as u64, left - most as u64);
+            }
+        }
+        unwritten.file.set_len(member.entry.size).map_err(failed())
     }
 
     /// Gives a file its attributes, once its content is written.
@@ -178,20 +212,39 @@ impl Unpacker {
         self.set_attributes(file.place.directory.as_fd(), &file.name, &file.path, &Kind::Regular, &file.attributes)
     }
 
-    /// Finds the file that a hard link is another name of, and where it is.
-    fn link_target(&mut self, entry: &Entry, target: &[u8]) -> Result<(Place, EntryPath), LayersError> {
+    /// Gives a file that is there another name, in the directory that `parent` means.
+    fn make_link(&mut self, entry: &Entry, target: &[u8], parent: &EntryPath, name: &[u8]) -> Result<(), LayersError> {
         let shown = String::from_utf8_lossy(target);
-        let path = EntryPath::parse(target).map_err(|why| refused(entry, &format!("its target `{shown}` is none: {why}")))?;
+        let target = EntryPath::parse(target).map_err(|why| refused(entry, &format!("its target `{shown}` is none: {why}")))?;
         let missing = || refused(entry, &format!("its target `{shown}` is not there"));
-        let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(missing)?;
-        let place = self.resolve(&entry.name, &parent, false)?.ok_or_else(missing)?;
-        let path = place.path.join(name);
-        match system::status_at(place.directory.as_fd(), name) {
-            Ok(status) if status.is_directory() => Err(refused(entry, &format!("its target `{shown}` is a directory"))),
-            Ok(_) => Ok((place, path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
-            Err(source) => Err(LayersError::File { what: "read", path: self.below(&path), source }),
+        let (target_parent, old) = target.parent().zip(target.file_name()).ok_or_else(missing)?;
+        let from = self.resolve(&entry.name, &target_parent, false)?.map_err(|_| missing())?;
+        let target = from.path.join(old);
+        match system::status_at(from.directory.as_fd(), old) {
+            Ok(status) if status.is_directory() => {
+                return Err(refused(entry, &format!("its target `{shown}` is a directory")));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            Err(source) => return Err(LayersError::File { what: "read", path: self.below(&target), source }),
         }
+        let place = self.resolve_to_write(entry, parent)?;
+        let path = place.path.join(name);
+        if target == path {
+            return Ok(());
+        }
+        if target.is_within(&path) {
+            return Err(refused(entry, "its target is below it"));
+        }
+        self.remove(&place, name, false)?;
+        self.remember(&path)?;
+        let linked = system::link_at(from.directory.as_fd(), old, place.directory.as_fd(), name);
+        linked.map_err(LayersError::file("make the link", self.below(&path)))
+    }
+
+    /// Finds or makes the directory that an entry belongs in.
+    fn resolve_to_write(&mut self, entry: &Entry, parent: &EntryPath) -> Result<Place, LayersError> {
+        self.resolve(&entry.name, parent, true)?.map_err(|file| refused(entry, &format!("{file} is no directory")))
     }
 
     /// Makes a device or pipe.

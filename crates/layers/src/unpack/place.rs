@@ -11,8 +11,9 @@ use crate::{EntryPath, LayersError};
 
 /// Links that lead to a place at most; as many as Linux follows.
 const LINKS_MAX: usize = 40;
-/// Bytes that the path of a directory has at most: twice what a program can name at once.
-const DEPTH_MAX: usize = 2 * system::PATH_MAX;
+/// Directories that lie in each other at most. Each costs a step on the way to what is in the innermost, and an archive names thousands
+/// in few bytes.
+const DEPTH_MAX: usize = 1000;
 
 /// A directory of the root file system, open.
 #[derive(Clone, Debug)]
@@ -26,37 +27,37 @@ impl Unpacker {
     /// Finds the directory that this path means, with links on the way followed inside the root, as a process whose root it is would.
     /// `name` is the entry that asks.
     ///
-    /// With `make`, what is missing is made. Otherwise nothing is changed, and what is missing or no directory is none.
+    /// With `make`, what is missing is made; otherwise nothing is changed. Where there is no directory then, the answer is what is not one.
     ///
     /// # Errors
-    /// Links that climb above the root or go in circles, and files where directories should be made.
-    pub(super) fn resolve(&mut self, name: &[u8], path: &EntryPath, make: bool) -> Result<Option<Place>, LayersError> {
+    /// Links that climb above the root or go in circles, and what lies too deep.
+    pub(super) fn resolve(&mut self, name: &[u8], path: &EntryPath, make: bool) -> Result<Result<Place, EntryPath>, LayersError> {
         if let Some((asked, place)) = &self.place
             && asked == path
         {
-            return Ok(Some(place.clone()));
+            return Ok(Ok(place.clone()));
         }
         let place = self.walk(name, path, make)?;
-        if let Some(place) = &place {
+        if let Ok(place) = &place {
             self.place = Some((path.clone(), place.clone()));
         }
         Ok(place)
     }
 
-    fn walk(&mut self, name: &[u8], path: &EntryPath, make: bool) -> Result<Option<Place>, LayersError> {
-        let refused = |why: String| Err(LayersError::Refused { name: name.to_vec(), why });
+    fn walk(&mut self, name: &[u8], path: &EntryPath, make: bool) -> Result<Result<Place, EntryPath>, LayersError> {
+        let refused = |why: &str| Err(LayersError::Refused { name: name.to_vec(), why: why.to_owned() });
         // The parts that are still to go, the next one last.
         let mut parts: Vec<Vec<u8>> = path.parts().map(<[u8]>::to_vec).collect();
         parts.reverse();
         let mut at = self.open(EntryPath::root())?;
         let mut links = 0;
         while let Some(part) = parts.pop() {
-            if at.path.as_bytes().len() > DEPTH_MAX {
-                return refused("it lies too deep".to_owned());
+            if at.path.parts().count() > DEPTH_MAX {
+                return refused("it lies too deep");
             }
             if part == b".." {
                 let Some(parent) = at.path.parent() else {
-                    return refused("a symbolic link above it leads out of the root".to_owned());
+                    return refused("a symbolic link above it leads out of the root");
                 };
                 at = self.open(parent)?;
                 continue;
@@ -70,16 +71,16 @@ impl Unpacker {
                 Err(error) => error,
             };
             match error.raw_os_error() {
-                Some(libc::ENOENT) if !make => return Ok(None),
+                Some(libc::ENOENT) if !make => return Ok(Err(child)),
                 Some(libc::ENOENT) => at = self.make_implied(&at, &part, child)?,
                 Some(libc::ENOTDIR | libc::ELOOP) => {
                     let status = system::status_at(at.directory.as_fd(), &part);
                     if !status.map_err(LayersError::file("read", self.below(&child)))?.is_symlink() {
-                        return if make { refused(format!("{child} is no directory")) } else { Ok(None) };
+                        return Ok(Err(child));
                     }
                     links += 1;
                     if links > LINKS_MAX {
-                        return refused("symbolic links above it go in circles".to_owned());
+                        return refused("symbolic links above it go in circles");
                     }
                     let target = system::read_link_at(at.directory.as_fd(), &part);
                     let target = target.map_err(LayersError::file("read the link", self.below(&child)))?;
@@ -92,7 +93,7 @@ impl Unpacker {
                 _ => return Err(LayersError::File { what: "read", path: self.below(&child), source: error }),
             }
         }
-        Ok(Some(at))
+        Ok(Ok(at))
     }
 
     /// Makes a directory that no entry speaks of.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::Unpacker;
 use super::place::Place;
-use crate::system::{self, Open};
+use crate::system;
 use crate::{EntryPath, LayersError};
 
 impl Unpacker {

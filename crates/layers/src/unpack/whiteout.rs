@@ -46,16 +46,16 @@ impl Unpacker {
     pub(super) fn whiteout(&mut self, name: &[u8], path: &EntryPath) -> Result<(), LayersError> {
         let Some((parent, removed)) = path.parent().zip(path.file_name()) else { return Ok(()) };
         match self.resolve(name, &parent, false)? {
-            Some(place) => self.remove(&place, removed, true),
-            None => Ok(()),
+            Ok(place) => self.remove(&place, removed, true),
+            Err(_) => Ok(()),
         }
     }
 
     /// Removes what lower layers have in this directory. `name` is the member that says so.
     pub(super) fn opaque(&mut self, name: &[u8], path: &EntryPath) -> Result<(), LayersError> {
         match self.resolve(name, path, false)? {
-            Some(place) => self.remove_lower(&place),
-            None => Ok(()),
+            Ok(place) => self.remove_lower(&place),
+            Err(_) => Ok(()),
         }
     }
 }
