@@ -68,6 +68,14 @@ pub enum LayersError {
         /// Why it cannot be.
         source: io::Error,
     },
+    /// Something that the system allows root alone.
+    #[error("cannot {what} {}: run as root, under pseudo or fakeroot, or with --rootless", path.display())]
+    Privileged {
+        /// What was to be done: `set the owner of`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The stream that a layer is read from, or written to, fails.
     #[error("{what} fails")]
     Stream {

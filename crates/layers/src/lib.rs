@@ -15,8 +15,11 @@ mod decode;
 mod entry;
 mod error;
 pub mod piece;
+mod system;
 pub mod tar;
 pub mod toc;
+pub mod tree;
+pub mod unpack;
 mod writer;
 
 pub use cut::{Cut, CutError};
