@@ -12,9 +12,10 @@ mod listen;
 mod logging;
 mod notify;
 mod origin;
-#[expect(dead_code, reason = "its commands come next")]
+#[expect(dead_code, reason = "`pull` and `diff` come next")]
 mod picture;
 mod ports;
+mod printable;
 mod progress;
 mod remote;
 mod secrets;
