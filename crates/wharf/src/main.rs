@@ -1,6 +1,7 @@
 //! The `wharf` command: a container registry that is started, watched and stopped with one program.
 
 mod access;
+mod automatic_labels;
 mod cli;
 mod commands;
 mod config;

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod label;
+mod pack;
 mod remote;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use inspect::Inspect;
 pub use label::{Automatic, Label};
+pub use pack::{Compression, Execution, Pack};
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
@@ -68,6 +70,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Put labels on the images of a layout, and take them off
     Label(Label),
+    /// Make an image of a root file system, in an OCI layout
+    Pack(Box<Pack>),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
     /// Show the configuration in force

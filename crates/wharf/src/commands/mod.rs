@@ -13,6 +13,7 @@ pub mod label;
 pub mod launch;
 pub mod list;
 pub mod man;
+pub mod pack;
 pub mod push;
 pub mod script;
 pub mod serve;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
+        Command::Pack(options) => pack::run(&settings()?, &options),
         Command::Import(options) => import::run(&settings()?, &options),
         Command::Delete(options) => delete::run(&settings()?, &options),
         Command::List(options) => list::run(&settings()?, &options),

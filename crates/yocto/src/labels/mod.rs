@@ -5,7 +5,7 @@ mod time;
 use std::collections::BTreeMap;
 
 use crate::git::{Repository, Unknown};
-pub use time::{BuildTime, EpochError};
+pub use time::{BuildTime, EpochError, is_time};
 
 /// Commit of the build directory's repository.
 pub const REVISION: &str = "org.opencontainers.image.revision";

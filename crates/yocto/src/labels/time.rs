@@ -48,7 +48,7 @@ impl fmt::Display for BuildTime {
 }
 
 /// Whether a text is a time as RFC 3339 writes it.
-pub(super) fn is_time(text: &str) -> bool {
+pub fn is_time(text: &str) -> bool {
     // RFC 9557's additions, and ISO 8601's, are more than readers of images know.
     let has_form = text.len() >= 20 && text.is_ascii() && text.as_bytes()[4] == b'-' && text.as_bytes()[13] == b':';
     has_form && !text.contains('[') && text.parse::<Timestamp>().is_ok()

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use wharf_oci::{Layout, LayoutKind, LayoutWriter, NamedImage};
-use wharf_yocto::labels::{self, BuildTime, Overrides};
-use wharf_yocto::{git, words};
+use wharf_yocto::words;
 
 use super::usage_of;
-use crate::cli::{Automatic, Label};
+use crate::automatic_labels;
+use crate::cli::Label;
 use crate::layout_path;
 use crate::printable::printable;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
 use rewrite::{Change, Rewriter, failure};
 
@@ -126,34 +126,11 @@ fn change(settings: &Settings, options: &Label) -> Result<Change, Failure> {
         return Err(Failure::new("no label is given")
             .hint("write labels as KEY=VALUE; --remove KEY takes one off, and --auto puts on those of a build"));
     }
-    let mut put = if options.auto { automatic(settings, &options.automatic)? } else { BTreeMap::new() };
+    let mut put = if options.auto {
+        automatic_labels::labels(settings, &options.automatic, automatic_labels::time(settings, &options.automatic)?)
+    } else {
+        BTreeMap::new()
+    };
     put.extend(given);
     Ok(Change { put, removed })
-}
-
-/// The labels that a build puts on by itself.
-fn automatic(settings: &Settings, options: &Automatic) -> Result<BTreeMap<String, String>, Failure> {
-    let environment = &settings.environment;
-    let epoch = environment.get(&settings::SOURCE_DATE_EPOCH);
-    let time = match (options.reproducible, epoch) {
-        (Some(false), _) | (None, None) => BuildTime::now(),
-        (_, Some(epoch)) => BuildTime::of_epoch(epoch).map_err(|error| Failure::new(error.to_string()))?,
-        (Some(true), None) => {
-            return Err(Failure::new("SOURCE_DATE_EPOCH is not set, and labels are to be the same in every build"));
-        }
-    };
-    let topdir = options.topdir.clone().or_else(|| environment.get(&settings::TOPDIR).map(PathBuf::from));
-    // Warnings name the folder, and `.` would tell nobody which.
-    let topdir = topdir.or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("."));
-    let overrides = Overrides {
-        revision: options.revision.as_deref(),
-        branch: options.branch.as_deref(),
-        created: options.created.as_deref(),
-        version: options.image_version.as_deref(),
-    };
-    let (labels, warnings) = labels::automatic(&overrides, time, || git::repository(&topdir));
-    for warning in warnings {
-        ui::warn(&warning.to_string());
-    }
-    Ok(labels)
 }
