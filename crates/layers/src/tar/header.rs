@@ -80,11 +80,11 @@ pub(super) fn name(block: &Block) -> Vec<u8> {
 
 /// Whether the checksum is right: the sum of all bytes with its own field as spaces, which some writers took of signed bytes.
 pub(super) fn checksum_is_right(block: &Block) -> bool {
-    let rest = || block[..CHECKSUM.0].iter().chain(&block[CHECKSUM.0 + CHECKSUM.1..]);
-    let spaces = i64::from(b' ') * CHECKSUM.1 as i64;
-    let unsigned = spaces + rest().map(|byte| i64::from(*byte)).sum::<i64>();
-    let signed = spaces + rest().map(|byte| i64::from(*byte as i8)).sum::<i64>();
-    octal(CHECKSUM.of(block)).is_some_and(|sum| sum == unsigned || sum == signed)
+    let mut sealed = *block;
+    sealed[CHECKSUM.0..CHECKSUM.0 + CHECKSUM.1].fill(b' ');
+    let unsigned = || sealed.iter().map(|byte| i32::from(*byte)).sum::<i32>();
+    let signed = || sealed.iter().map(|byte| i32::from(*byte as i8)).sum::<i32>();
+    octal(CHECKSUM.of(block)).is_some_and(|sum| sum == i64::from(unsigned()) || sum == i64::from(signed()))
 }
 
 /// What stands before the first zero.
