@@ -173,3 +173,135 @@ impl<R: Read> Read for Source<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+    use proptest::sample::Index;
+
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut member = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        member.write_all(content).unwrap();
+        member.finish().unwrap()
+    }
+
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        let mut frame = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        frame.include_checksum(true).unwrap();
+        frame.write_all(content).unwrap();
+        frame.finish().unwrap()
+    }
+
+    fn skippable(length: u32) -> Vec<u8> {
+        [&[0x5a, 0x2a, 0x4d, 0x18], length.to_le_bytes().as_slice(), &vec![7; length as usize]].concat()
+    }
+
+    /// A reader that gives a byte at a time, and is interrupted before each.
+    struct Slow<'a>(&'a [u8], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.by_ref().take(1).read(buffer) }
+        }
+    }
+
+    fn decode(layer: impl Read) -> Result<(Compression, Vec<u8>), LayersError> {
+        let mut decoded = Decoded::new(layer)?;
+        let mut content = Vec::new();
+        decoded.read_to_end(&mut content).map_err(LayersError::stream("decoding"))?;
+        Ok((decoded.compression(), content))
+    }
+
+    #[test]
+    fn the_first_bytes_tell_the_compression() {
+        let content = [b"tar ".as_slice(), &[0; 300_000]].concat();
+        let (first, second) = content.split_at(100_000);
+        let layers = [
+            (content.clone(), Compression::None),
+            (gzip(&content), Compression::Gzip),
+            ([gzip(first), gzip(b""), gzip(second)].concat(), Compression::Gzip),
+            ([gzip(&content), vec![0; 600_000]].concat(), Compression::Gzip),
+            (zstd(&content), Compression::Zstd),
+            ([skippable(5), zstd(first), skippable(0), zstd(second), skippable(600_000)].concat(), Compression::Zstd),
+        ];
+        for (layer, compression) in layers {
+            assert!(decode(layer.as_slice()).unwrap() == (compression, content.clone()), "{compression:?}");
+            assert!(decode(Slow(&layer, false)).unwrap().1 == content, "{compression:?}");
+        }
+        assert_eq!(decode([].as_slice()).unwrap(), (Compression::None, Vec::new()));
+        assert_eq!(decode(b"BZh1 is a name".as_slice()).unwrap().0, Compression::None);
+        for (layer, name) in [(b"BZh91AY&SY...".as_slice(), "bzip2"), (b"BZh9\x17rE8P\x90...", "bzip2"), (b"\xfd7zXZ\0...", "xz")]
+        {
+            assert!(matches!(decode(layer), Err(LayersError::Unsupported(told)) if told == name));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_followed_by_something_else_is_no_layer() {
+        let (gz, zst) = (gzip(&[7; 5000]), zstd(&[7; 5000]));
+        for whole in [&gz, &zst, &[gz.clone(), gz.clone()].concat(), &[zst.clone(), zst.clone()].concat()] {
+            for end in (10..whole.len()).filter(|end| *end != gz.len() && *end != zst.len()) {
+                let error = decode(&whole[..end]).unwrap_err();
+                assert!(matches!(&error, LayersError::Compression(why) if why == "it ends early"), "{end}: {error}");
+            }
+        }
+        for end in 1..8 {
+            assert!(decode([zst.as_slice(), &skippable(1)[..end]].concat().as_slice()).is_err(), "{end}");
+        }
+        let garbage: [&[&[u8]]; 4] = [&[&gz, b"x"], &[&gz, &[0; 300_000], b"x"], &[&zst, b"garbage"], &[&zst, &[0; 512]]];
+        for parts in garbage {
+            assert!(matches!(decode(parts.concat().as_slice()), Err(LayersError::Compression(_))));
+        }
+    }
+
+    #[test]
+    fn windows_are_bounded() {
+        let windowed = |log: u32| {
+            let mut frame = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+            frame.window_log(log).unwrap();
+            frame.write_all(&[0; 1000]).unwrap();
+            frame.finish().unwrap()
+        };
+        assert!(decode(windowed(26).as_slice()).is_ok());
+        assert!(matches!(decode(windowed(27).as_slice()), Err(LayersError::Compression(_))));
+    }
+
+    #[test]
+    fn a_reader_that_fails_is_told_from_a_layer_that_is_wrong() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "the line broke"))
+            }
+        }
+        for layer in [vec![0; 4000], gzip(&[1; 4000]), zstd(&[1; 4000])] {
+            let half = &layer[..layer.len() / 2];
+            let error = decode(half.chain(Failing)).unwrap_err();
+            assert!(
+                matches!(&error, LayersError::Stream { source, .. } if source.kind() == io::ErrorKind::ConnectionReset),
+                "{error:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_never_goes_unseen(content in vec(any::<u8>(), 1..3000), at in any::<Index>(), bit in 0..8_u8) {
+            for mut layer in [gzip(&content), zstd(&content)] {
+                let at = at.index(layer.len());
+                layer[at] ^= 1 << bit;
+                // The first bytes tell what the layer is at all, and a header of gzip has fields that mean nothing.
+                if let (Ok((Compression::Gzip | Compression::Zstd, read)), 10..) = (decode(layer.as_slice()), at) {
+                    prop_assert_eq!(read, content.clone());
+                }
+            }
+        }
+    }
+}

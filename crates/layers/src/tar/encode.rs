@@ -155,3 +155,94 @@ fn put(block: &mut Block, field: Field, bytes: &[u8]) {
     let length = bytes.len().min(field.1);
     block[field.0..field.0 + length].copy_from_slice(&bytes[..length]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Time;
+
+    fn entry(name: &[u8], kind: Kind) -> Entry {
+        let mtime = Time { seconds: 1, nanoseconds: 999 };
+        Entry { name: name.to_vec(), kind, mode: 0o755, uid: 1, gid: 2, mtime, size: 3, xattrs: BTreeMap::new() }
+    }
+
+    #[test]
+    fn ustar_suffices_for_most() {
+        let blocks = encode(&entry(b"etc/passwd", Kind::Regular)).unwrap();
+        let block: &Block = blocks.as_slice().try_into().unwrap();
+        assert_eq!(header::NAME.text(block), b"etc/passwd");
+        let numbers = [header::MODE, header::UID, header::GID, header::SIZE, header::MTIME].map(|field| field.text(block));
+        assert_eq!(numbers, [b"0000755".as_slice(), b"0000001", b"0000002", b"00000000003", b"00000000001"]);
+        assert_eq!(&blocks[156..157], b"0");
+        assert_eq!(&blocks[257..265], b"ustar\x0000");
+        assert!(blocks[265..329].iter().all(|byte| *byte == 0));
+        let directory = encode(&entry(b"etc", Kind::Directory)).unwrap();
+        assert_eq!(
+            (&directory[..5], &directory[156..157], &directory[124..135]),
+            (b"etc/\0".as_slice(), b"5".as_slice(), b"00000000000".as_slice())
+        );
+        assert_eq!(directory, encode(&entry(b"etc/", Kind::Directory)).unwrap());
+    }
+
+    #[test]
+    fn names_are_split_where_every_reader_joins_them() {
+        let blocks = |name: &[u8]| encode(&entry(name, Kind::Regular)).unwrap().len() / BLOCK;
+        let (p, n) = ([b'p'; 155], [b'n'; 100]);
+        assert_eq!(blocks(&n), 1);
+        assert_eq!(blocks(&[b'n'; 101]), 3);
+        assert_eq!(blocks(&[&p[..], b"/", &n].concat()), 1);
+        assert_eq!(blocks(&[&p[..], b"p/", &n].concat()), 3);
+        assert_eq!(blocks(&[&p[..], b"/", &n, b"n"].concat()), 3);
+        // Neither an empty prefix nor one with a slash at its end.
+        assert_eq!(blocks(&[b"/".as_slice(), &n].concat()), 3);
+        assert_eq!(blocks(&[b"p//".as_slice(), &n].concat()), 3);
+        let directory = [&p[..], b"/"].concat();
+        assert_eq!(encode(&entry(&directory, Kind::Directory)).unwrap().len() / BLOCK, 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_in_sorted_records_of_a_fixed_header() {
+        let mut entry = entry(&[b'n'; 120], Kind::Symlink(vec![b't'; 110]));
+        (entry.uid, entry.mtime.seconds) = (1 << 21, -5);
+        entry.xattrs = BTreeMap::from([(b"user.b".to_vec(), b"\n=\0".to_vec()), (b"user.a".to_vec(), Vec::new())]);
+        let blocks = encode(&entry).unwrap();
+        let (n, t) = ("n".repeat(120), "t".repeat(110));
+        let records = format!(
+            "24 SCHILY.xattr.user.a=\n27 SCHILY.xattr.user.b=\n=\0\n124 linkpath={t}\n12 mtime=-5\n130 path={n}\n15 uid=2097152\n"
+        );
+        assert_eq!(&blocks[BLOCK..BLOCK + records.len()], records.as_bytes());
+        assert_eq!(&blocks[..15], b"././@PaxHeader\0");
+        let own = &blocks[2 * BLOCK..];
+        assert_eq!((&own[..100], &own[157..257]), ([b'n'; 100].as_slice(), [b't'; 100].as_slice()));
+        assert_eq!((&own[108..115], &own[136..147]), (b"0000000".as_slice(), b"00000000000".as_slice()));
+        entry.size = 1 << 33;
+        entry.kind = Kind::Regular;
+        let blocks = encode(&entry).unwrap();
+        assert!(blocks.windows(19).any(|window| window == b"19 size=8589934592\n"));
+    }
+
+    #[test]
+    fn what_no_archive_can_hold_is_refused() {
+        let regular = |name: &[u8]| entry(name, Kind::Regular);
+        let attribute =
+            |name: &[u8], length| Entry { xattrs: BTreeMap::from([(name.to_vec(), vec![0; length])]), ..regular(b"a") };
+        let refused = [
+            regular(b""),
+            regular(b"a\0b"),
+            regular(b"a/"),
+            entry(b"", Kind::Directory),
+            entry(b"a", Kind::Symlink(Vec::new())),
+            entry(b"a", Kind::Hardlink(b"\0".to_vec())),
+            entry(b"a", Kind::Character { major: 0, minor: 1 << 21 }),
+            Entry { size: u64::MAX, ..regular(b"a") },
+            attribute(b"", 1),
+            attribute(b"user.a=b", 1),
+            attribute(b"user.a\0", 1),
+            attribute(b"user.a", 1 << 20),
+        ];
+        for entry in refused {
+            assert!(matches!(encode(&entry), Err(LayersError::Refused { .. })), "{entry:?}");
+        }
+        assert!(encode(&attribute(b"user.a", (1 << 20) - 50)).is_ok());
+    }
+}

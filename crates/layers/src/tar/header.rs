@@ -80,11 +80,11 @@ pub(super) fn name(block: &Block) -> Vec<u8> {
 
 /// Whether the checksum is right: the sum of all bytes with its own field as spaces, which some writers took of signed bytes.
 pub(super) fn checksum_is_right(block: &Block) -> bool {
-    let rest = || block[..CHECKSUM.0].iter().chain(&block[CHECKSUM.0 + CHECKSUM.1..]);
-    let spaces = i64::from(b' ') * CHECKSUM.1 as i64;
-    let unsigned = spaces + rest().map(|byte| i64::from(*byte)).sum::<i64>();
-    let signed = spaces + rest().map(|byte| i64::from(*byte as i8)).sum::<i64>();
-    octal(CHECKSUM.of(block)).is_some_and(|sum| sum == unsigned || sum == signed)
+    let mut sealed = *block;
+    sealed[CHECKSUM.0..CHECKSUM.0 + CHECKSUM.1].fill(b' ');
+    let unsigned = || sealed.iter().map(|byte| i32::from(*byte)).sum::<i32>();
+    let signed = || sealed.iter().map(|byte| i32::from(*byte as i8)).sum::<i32>();
+    octal(CHECKSUM.of(block)).is_some_and(|sum| sum == i64::from(unsigned()) || sum == i64::from(signed()))
 }
 
 /// What stands before the first zero.
@@ -123,4 +123,69 @@ fn octal(field: &[u8]) -> Option<i64> {
         }
     }
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(fields: &[(Field, &[u8])]) -> Block {
+        let mut block = [0; BLOCK];
+        for (field, bytes) in fields {
+            block[field.0..field.0 + bytes.len()].copy_from_slice(bytes);
+        }
+        block
+    }
+
+    #[test]
+    fn numbers_of_all_writers() {
+        let numbers: [(&[u8], Option<i64>); 14] = [
+            (b"0000644\0", Some(0o644)),
+            (b"  644 \0 ", Some(0o644)),
+            (b"\x00644 77", Some(0o644)),
+            (b"77777777", Some(0o77777777)),
+            (b"", Some(0)),
+            (b"        ", Some(0)),
+            (b"0008\0", None),
+            (b"-1\0", None),
+            (b"777777777777777777777777", None),
+            (b"\x80\0\0\0\x01\0", Some(256)),
+            (b"\xff\xff\xff\xfe", Some(-2)),
+            (b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", Some(i64::MAX)),
+            (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
+            (b"\xff\xff\xff\xff\x80\0\0\0\0\0\0\0", Some(i64::MIN)),
+        ];
+        for (field, value) in numbers {
+            assert_eq!(number(field), value, "{}", field.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn prefixes_lie_where_each_format_has_them() {
+        let name = |magic: &[u8], more: &[(Field, &[u8])]| {
+            let fields = [&[(NAME, b"name".as_slice()), (MAGIC, magic), (PREFIX, b"a/prefix")], more].concat();
+            String::from_utf8(name(&block(&fields))).unwrap()
+        };
+        assert_eq!(name(b"ustar\x0000", &[]), "a/prefix/name");
+        assert_eq!(name(b"", &[]), "name");
+        assert_eq!(name(b"ustar  \0", &[]), "a/prefix/name");
+        let times: [(Field, &[u8]); 2] = [(GNU_TIMES[0], b"00000000001\0"), (GNU_TIMES[1], b"00000000001\0")];
+        assert_eq!(name(b"ustar  \0", &times), "name");
+        let long = [b'p'; 155];
+        assert_eq!(name(b"ustar\x0000", &[(PREFIX, &long)]).len(), 160);
+        assert_eq!(name(b"ustar\x0000", &[(PREFIX, &long), (STAR_TRAILER, b"tar\0")]).len(), 136);
+    }
+
+    #[test]
+    fn checksums_of_unsigned_and_signed_bytes() {
+        let of: [fn(&u8) -> i64; 2] = [|byte| i64::from(*byte), |byte| i64::from(*byte as i8)];
+        for of in of {
+            let mut sealed = block(&[(NAME, "ü".as_bytes()), (CHECKSUM, &[b' '; 8])]);
+            let sum = sealed.iter().map(of).sum::<i64>();
+            sealed[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            assert!(checksum_is_right(&sealed));
+            sealed[0] ^= 1;
+            assert!(!checksum_is_right(&sealed));
+        }
+    }
 }

@@ -5,12 +5,14 @@
 
 mod encode;
 mod header;
+mod member;
 mod pax;
 mod reader;
 mod sparse;
 
 pub use encode::encode;
-pub use reader::{Member, TarReader, Trailer};
+pub use member::Member;
+pub use reader::{TarReader, Trailer};
 pub use sparse::Extent;
 
 /// What an archive ends with: two blocks of zeros.
@@ -27,3 +29,6 @@ type Damage = std::borrow::Cow<'static, str>;
 
 /// Bytes that a pax header, or a long name of GNU tar, may have; the same bound as Go's `archive/tar` sets.
 const MAX_EXTENSION: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

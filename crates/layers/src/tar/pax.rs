@@ -26,6 +26,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct Records {
     /// The last value of each key. An empty one takes away what a global header or the member's own header says.
     values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes of them.
+    kept: usize,
     /// The map of the oldest form of sparse files, whose keys come again and again.
     pub(super) extents: Vec<Extent>,
     /// An offset whose length has not come yet.
@@ -42,13 +44,10 @@ impl Records {
         Ok(())
     }
 
-    /// Adds the records of a header that holds for all members after it. What it says of sparse files holds for none.
+    /// Adds the records of a header that holds for all members after it: owner, group and time. Nobody means the others for all, and
+    /// Go's readers would not see them.
     pub(super) fn read_global(&mut self, bytes: &[u8]) -> Result<(), Damage> {
-        each(bytes, |key, value| if key.starts_with(SPARSE) { Ok(()) } else { self.add(key, value) })?;
-        if self.values.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_EXTENSION {
-            return Err("the global pax headers hold more than 1 MiB".into());
-        }
-        Ok(())
+        each(bytes, |key, value| if matches!(key, b"uid" | b"gid" | b"mtime") { self.keep(key, value) } else { Ok(()) })
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), Damage> {
@@ -62,15 +61,19 @@ impl Records {
             b"path" | b"linkpath" | b"GNU.sparse.name" if value.contains(&0) => {
                 return Err(format!("the pax record {} holds a zero byte", shown(key)).into());
             }
-            b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime" => self.keep(key, value),
-            _ if [XATTR, XATTR_ENCODED, SPARSE].iter().any(|prefix| key.starts_with(prefix)) => self.keep(key, value),
+            b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime" => self.keep(key, value)?,
+            _ if [XATTR, XATTR_ENCODED, SPARSE].iter().any(|prefix| key.starts_with(prefix)) => self.keep(key, value)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn keep(&mut self, key: &[u8], value: &[u8]) {
-        self.values.insert(key.to_vec(), value.to_vec());
+    fn keep(&mut self, key: &[u8], value: &[u8]) -> Result<(), Damage> {
+        self.kept += key.len() + value.len();
+        if let Some(former) = self.values.insert(key.to_vec(), value.to_vec()) {
+            self.kept -= key.len() + former.len();
+        }
+        if self.kept > MAX_EXTENSION { Err("pax records of more than 1 MiB".into()) } else { Ok(()) }
     }
 }
 
@@ -101,18 +104,16 @@ impl Pax<'_> {
     /// The extended attributes. One that is empty is one, for readers take it so.
     pub(super) fn xattrs(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Damage> {
         let mut xattrs = BTreeMap::new();
-        for records in [self.global, self.own] {
-            for (key, value) in &records.values {
-                if let Some(name) = key.strip_prefix(XATTR_ENCODED) {
-                    let name = percent_decoded(name);
-                    let value = BASE64.decode(value).map_err(|_| not_a(key, value, "base64"))?;
-                    xattrs.insert(name, value);
-                }
+        for (key, value) in &self.own.values {
+            if let Some(name) = key.strip_prefix(XATTR_ENCODED) {
+                let value = BASE64.decode(value).map_err(|_| not_a(key, value, "base64"))?;
+                xattrs.insert(percent_decoded(name), value);
             }
-            for (key, value) in &records.values {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    xattrs.insert(name.to_vec(), value.clone());
-                }
+        }
+        // Where both forms tell of one attribute, this one has the last word: nothing in it is encoded.
+        for (key, value) in &self.own.values {
+            if let Some(name) = key.strip_prefix(XATTR) {
+                xattrs.insert(name.to_vec(), value.clone());
             }
         }
         if xattrs.keys().any(|name| name.is_empty() || name.contains(&0)) {
@@ -220,4 +221,80 @@ fn shown(text: &[u8]) -> String {
     let most = 60;
     let dots = if text.len() > most { "…" } else { "" };
     format!("{}{dots}", String::from_utf8_lossy(&text[..text.len().min(most)]).escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    #[test]
+    fn malformed_records_are_none() {
+        let malformed: [&[u8]; 11] = [
+            b"9 path=a",
+            b"8 path=a\n",
+            b"11 path=a\n",
+            b"path=a\n",
+            b" path=a\n",
+            b"5 =a\n",
+            b"4 a\n",
+            b"0 \n",
+            b"1 ",
+            b"-9 path=a\n",
+            b"\0\0\0",
+        ];
+        for bytes in malformed {
+            assert!(Records::default().read(bytes).is_err(), "{}", bytes.escape_ascii());
+        }
+        assert!(Records::default().read(b"99999999999999999999 path=a\n").is_err());
+        assert!(Records::default().read(b"9 path=a\n").is_ok());
+        assert!(Records::default().read(b"9 path=\0\n").is_err());
+    }
+
+    #[test]
+    fn times_have_signs_and_fractions() {
+        let times = [
+            ("0", (0, 0)),
+            ("1.5", (1, 500_000_000)),
+            ("-1", (-1, 0)),
+            ("-0.25", (-1, 750_000_000)),
+            ("7.", (7, 0)),
+            ("1.0000000019", (1, 1)),
+        ];
+        for (text, (seconds, nanoseconds)) in times {
+            assert_eq!(time(text.as_bytes()), Some(Time { seconds, nanoseconds }), "{text}");
+        }
+        for text in ["", "-", ".5", "1.x", "--1", "+1", "1e3", "9223372036854775808", " 1"] {
+            assert_eq!(time(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_stay_short() {
+        let mut records = Records::default();
+        let mut bytes = Vec::new();
+        append(&mut bytes, b"uid", &[b'x'; 5000]);
+        records.read(&bytes).unwrap();
+        let pax = Pax { own: &records, global: &Records::default() };
+        let message = pax.number("uid").unwrap_err();
+        assert!(message.starts_with("the pax record uid is `xxx") && message.len() < 200, "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn records_count_their_own_digits(length in 0..1100_usize, filler in any::<u8>()) {
+            let value = vec![filler; length];
+            let mut bytes = Vec::new();
+            append(&mut bytes, b"key", &value);
+            let (key, read, rest) = record(&bytes).unwrap();
+            prop_assert_eq!((key, read, rest), (b"key".as_slice(), value.as_slice(), b"".as_slice()));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = Records::default().read(&bytes);
+        }
+    }
 }

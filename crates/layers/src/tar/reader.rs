@@ -2,30 +2,15 @@
 
 use std::io::{self, Read};
 
-use super::header::{self, BLOCK, Block, Format};
-use super::pax::{Pax, Records};
-use super::sparse::{self, ContentMap, Extent, Form};
+use super::header::{self, BLOCK, Block};
+use super::member::{Extensions, Map, Member, Refusal, describe};
+use super::pax::Records;
+use super::sparse::{self, ContentMap, Extent};
 use super::{Damage, MAX_EXTENSION, padding};
-use crate::{Entry, Kind, LayersError, Time};
+use crate::LayersError;
 
 /// Bytes of headers that one member may have, its map of holes included.
 const MAX_RAW: usize = 32 << 20;
-
-/// A member of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// What it is, under its real name and with its real size.
-    pub entry: Entry,
-    /// All bytes of the archive between the stored content of the former member and the stored content of this one: padding, extended
-    /// headers, the header, and the map of holes wherever it lies.
-    pub raw: Vec<u8>,
-    /// Bytes of content that are stored; the size of the entry, unless the file is sparse.
-    pub stored: u64,
-    /// Where the stored bytes lie in a sparse file: ascending, inside its size, as many bytes as are stored; all else is zeros.
-    pub sparse: Option<Vec<Extent>>,
-    /// Bytes of the archive before `raw`.
-    pub offset: u64,
-}
 
 /// Reads an archive as a stream.
 ///
@@ -37,6 +22,8 @@ pub struct TarReader<R> {
     reader: R,
     /// Bytes of the archive that were read.
     position: u64,
+    /// Of them, those before the header of the current member.
+    header: u64,
     /// Content of the current member that was not read yet.
     remaining: u64,
     /// Bytes between that content and the next header.
@@ -47,18 +34,10 @@ pub struct TarReader<R> {
     end: Option<io::Cursor<Vec<u8>>>,
 }
 
-/// What stands in front of a member's header.
-#[derive(Default)]
-struct Extensions {
-    own: Records,
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-}
-
 impl<R: Read> TarReader<R> {
     /// Reads an archive that is not compressed. Headers are read in blocks of 512 bytes, so the reader should be a buffered one.
     pub fn new(reader: R) -> Self {
-        Self { reader, position: 0, remaining: 0, padding: 0, global: Records::default(), end: None }
+        Self { reader, position: 0, header: 0, remaining: 0, padding: 0, global: Records::default(), end: None }
     }
 
     /// The next member, past what is left of the content of the former one; none at the end.
@@ -66,8 +45,8 @@ impl<R: Read> TarReader<R> {
     /// The end is a block of zeros with another one or nothing after it, or the end of the stream at a block's boundary.
     ///
     /// # Errors
-    /// [`LayersError::Tar`] for a damaged archive, or for a member that is no file (parts of multi-volume archives, dumped directories,
-    /// kinds of other vendors); what the stream fails with.
+    /// [`LayersError::Tar`] for a damaged archive, [`LayersError::Refused`] for a member that is no file (parts of multi-volume archives,
+    /// dumped directories, kinds of other vendors), and what the stream fails with.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not lend itself out for the content in between")]
     pub fn next(&mut self) -> Result<Option<Member>, LayersError> {
         if self.end.is_some() {
@@ -155,7 +134,10 @@ impl<R: Read> TarReader<R> {
     /// Puts a member together from its header, which was just read, and what stood before it.
     fn member(&mut self, block: &Block, ext: &Extensions, mut raw: Vec<u8>, offset: u64) -> Result<Member, LayersError> {
         let at = self.position - BLOCK as u64;
-        let (entry, mut stored, map) = describe(block, ext, &self.global).map_err(|what| damaged(what, at))?;
+        let (entry, mut stored, map) = describe(block, ext, &self.global).map_err(|refusal| match refusal {
+            Refusal::Damage(what) => damaged(what, at),
+            Refusal::Kind(why) => LayersError::Refused { name: header::name(block), why: why.into_owned() },
+        })?;
         let extents = match map {
             None => None,
             Some(Map::Known(extents)) => Some(extents),
@@ -168,6 +150,7 @@ impl<R: Read> TarReader<R> {
         };
         let checked = extents.map(|extents| sparse::checked(extents, entry.size, stored)).transpose();
         let sparse = checked.map_err(|what| damaged(what, at))?;
+        self.header = at;
         self.remaining = stored;
         self.padding = padding(stored);
         Ok(Member { entry, raw, stored, sparse, offset })
@@ -243,7 +226,7 @@ impl<R: Read> Read for TarReader<R> {
         }
         let read = self.reader.read(&mut buffer[..most])?;
         if read == 0 {
-            return Err(damaged("the archive ends in the content of a file", self.position).into());
+            return Err(damaged("the archive ends in the content of a file", self.header).into());
         }
         self.position += read as u64;
         self.remaining -= read as u64;
@@ -267,86 +250,6 @@ impl<R: Read> Read for Trailer<'_, R> {
         self.0.position += read as u64;
         Ok(read)
     }
-}
-
-/// Where the map of a sparse file is.
-enum Map {
-    Known(Vec<Extent>),
-    Header,
-    Content,
-}
-
-/// What a header says, with what pax records and long names say instead: the entry, the bytes that follow, and where a map of holes is.
-fn describe(block: &Block, ext: &Extensions, global: &Records) -> Result<(Entry, u64, Option<Map>), Damage> {
-    let pax = Pax { own: &ext.own, global };
-    let number = |field: header::Field, what: &'static str| {
-        header::number(field.of(block)).ok_or_else(|| Damage::from(format!("a header with a malformed {what}")))
-    };
-    let natural = |field, what, key| match pax.number(key)? {
-        Some(value) => Ok(value),
-        None => u64::try_from(number(field, what)?).map_err(|_| Damage::from(format!("a header with a negative {what}"))),
-    };
-    let device =
-        |field, what| u32::try_from(number(field, what)?).map_err(|_| Damage::from(format!("a header with an absurd {what}")));
-    let name = ext.name.clone().or_else(|| pax.get("path").map(<[u8]>::to_vec)).unwrap_or_else(|| header::name(block));
-    let link = || {
-        let link = ext.link.as_deref().or_else(|| pax.get("linkpath"));
-        link.unwrap_or_else(|| header::LINK.text(block)).to_vec()
-    };
-    let flag = block[header::KIND];
-    let kind = match flag {
-        // Before there was a kind for directories, the slash told them.
-        0 | b'0' if name.ends_with(b"/") => Kind::Directory,
-        0 | b'0' | b'7' | b'S' => Kind::Regular,
-        b'1' => Kind::Hardlink(link()),
-        b'2' => Kind::Symlink(link()),
-        b'3' => {
-            Kind::Character { major: device(header::MAJOR, "device number")?, minor: device(header::MINOR, "device number")? }
-        }
-        b'4' => Kind::Block { major: device(header::MAJOR, "device number")?, minor: device(header::MINOR, "device number")? },
-        b'5' => Kind::Directory,
-        b'6' => Kind::Fifo,
-        b'M' => return Err("a part of a file of another volume, which is not supported,".into()),
-        other => return Err(format!("a member of the kind `{}`, which is not supported,", other.escape_ascii()).into()),
-    };
-    let mut size = natural(header::SIZE, "size", "size")?;
-    if matches!(flag, 0 | b'0') && kind == Kind::Directory && size > 0 {
-        // Readers disagree on whether content follows, and so on where the next header is.
-        return Err("a directory with content".into());
-    }
-    // Whatever else has a size has no content: writers told the size of the file that a hard link means.
-    let stored = if kind == Kind::Regular { size } else { 0 };
-    let mut real_name = None;
-    let map = match (flag, sparse::form(&pax)?) {
-        (b'S', None) if header::format(block) == Format::Gnu => {
-            size = sparse::real_size(block).ok_or("a sparse file with a malformed size")?;
-            Some(Map::Header)
-        }
-        (b'S', _) => return Err("a sparse file of an unknown form".into()),
-        (_, None) => None,
-        (_, Some(_)) if kind != Kind::Regular => return Err("a sparse file that is no file".into()),
-        (_, Some(form)) => {
-            let real = pax.number("GNU.sparse.realsize")?.or(pax.number("GNU.sparse.size")?);
-            size = real.ok_or("a sparse file without its size")?;
-            real_name = pax.get("GNU.sparse.name").map(<[u8]>::to_vec);
-            Some(match form {
-                Form::Records(extents) => Map::Known(extents),
-                Form::Content => Map::Content,
-            })
-        }
-    };
-    let seconds = number(header::MTIME, "time")?;
-    let entry = Entry {
-        name: real_name.unwrap_or(name),
-        mode: (number(header::MODE, "mode")? & 0o7777) as u32,
-        uid: natural(header::UID, "owner", "uid")?,
-        gid: natural(header::GID, "group", "gid")?,
-        mtime: pax.time("mtime")?.unwrap_or(Time { seconds, nanoseconds: 0 }),
-        size: if kind == Kind::Regular { size } else { 0 },
-        xattrs: pax.xattrs()?,
-        kind,
-    };
-    Ok((entry, stored, map))
 }
 
 fn damaged(what: impl Into<Damage>, offset: u64) -> LayersError {
