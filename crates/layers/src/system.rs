@@ -294,7 +294,7 @@ pub(crate) fn xattrs_at(
 ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let path = attribute_path(directory, name)?;
     // SAFETY: the path ends with a zero byte, and no more bytes are written than the buffer is said to have.
-    let list = grown(|buffer, size| unsafe { libc::llistxattr(path.as_ptr(), buffer.cast(), size) });
+    let list = sized(|buffer, size| unsafe { libc::llistxattr(path.as_ptr(), buffer.cast(), size) });
     let list = match list {
         Ok(list) => list,
         Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
@@ -304,28 +304,36 @@ pub(crate) fn xattrs_at(
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty() && wanted(name)) {
         let attribute = c_string(name)?;
         // SAFETY: path and name end with a zero byte, and no more bytes are written than the buffer is said to have.
-        let value = grown(|buffer, size| unsafe { libc::lgetxattr(path.as_ptr(), attribute.as_ptr(), buffer.cast(), size) })?;
+        let value = sized(|buffer, size| unsafe { libc::lgetxattr(path.as_ptr(), attribute.as_ptr(), buffer.cast(), size) });
+        let value = match value {
+            // `pseudo` lists attributes of no bytes, and then denies them.
+            Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Vec::new(),
+            value => value?,
+        };
         attributes.push((name.to_vec(), value));
     }
     Ok(attributes)
 }
 
-/// Calls a function that fills a buffer, or says that it is too small, until it is not.
-fn grown(call: impl Fn(*mut u8, usize) -> isize) -> io::Result<Vec<u8>> {
-    // The kernel has no attribute or list of attributes larger than 64 KiB.
-    for size in [256, 64 << 10] {
-        let mut buffer = vec![0; size];
+/// Calls a function that says how many bytes there are when it is given no buffer, and fills one otherwise.
+///
+/// Not every one fails when the buffer is too small: those of `pseudo` fill it, and answer how many bytes there would be.
+fn sized(call: impl Fn(*mut u8, usize) -> isize) -> io::Result<Vec<u8>> {
+    loop {
+        let mut buffer = vec![0; length(call(std::ptr::null_mut(), 0))?];
+        if buffer.is_empty() {
+            return Ok(buffer);
+        }
         match length(call(buffer.as_mut_ptr(), buffer.len())) {
-            Ok(filled) => {
+            Ok(filled) if filled <= buffer.len() => {
                 buffer.truncate(filled);
-                buffer.shrink_to_fit();
                 return Ok(buffer);
             }
-            Err(error) if error.raw_os_error() == Some(libc::ERANGE) => {}
-            Err(error) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::ERANGE) => return Err(error),
+            // It has grown since.
+            Ok(_) | Err(_) => {}
         }
     }
-    Err(io::Error::from_raw_os_error(libc::E2BIG))
 }
 
 /// Sets an extended attribute of `name` in this directory, of a link itself too.

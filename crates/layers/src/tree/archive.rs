@@ -136,7 +136,7 @@ impl Scan {
         let found = paths.into_iter().map(|(path, file)| {
             let (mut entry, place) = files[file].clone();
             entry.name = entry_name(&path, &entry.kind);
-            Found { node: Node { path, entry, place }, file: (names[file] > 1).then_some((0, file as u64)) }
+            Found { node: Node { entry, place }, file: (names[file] > 1).then_some((0, file as u64)) }
         });
         Ok(found.collect())
     }

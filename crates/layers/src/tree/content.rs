@@ -33,9 +33,9 @@ impl<'a> Content<'a> {
     pub(super) fn open(source: &'a Source, node: &'a Node) -> Result<Self, LayersError> {
         let bytes = match (&node.place, source) {
             (Place::File { identity, mtime }, Source::Directory { path: root, open }) => {
-                let path = below(root, &node.path);
-                let open = system::open_below(open.as_fd(), node.path.as_bytes(), Open::Read)
-                    .map_err(LayersError::file("read", &path))?;
+                let path = below(root, node.path_bytes());
+                let open =
+                    system::open_below(open.as_fd(), node.path_bytes(), Open::Read).map_err(LayersError::file("read", &path))?;
                 Bytes::File { open: open.into(), path, identity: *identity, mtime: *mtime }
             }
             (Place::Archive(runs), Source::Archive { path, open, status }) => {

@@ -9,6 +9,7 @@ mod pattern;
 mod split;
 mod walk;
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -19,8 +20,10 @@ pub use split::Split;
 use crate::system::Status;
 use crate::{Entry, EntryPath, Kind, LayersError, Time};
 
-/// Bytes of names, attributes and maps of holes that a tree may hold: several times what a root file system has, and a bound on memory.
-const NAMES_MAX: usize = 64 << 20;
+/// Bytes that a tree may take in memory; enough for some 300,000 files.
+const MEMORY_MAX: usize = 96 << 20;
+/// Bytes that a node takes besides names, attributes and the like.
+const NODE: usize = 256;
 
 /// How a tree is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +46,6 @@ pub struct Tree {
 /// A file of a tree.
 #[derive(Clone, Debug)]
 pub struct Node {
-    path: EntryPath,
     entry: Entry,
     place: Place,
 }
@@ -105,20 +107,17 @@ impl Tree {
     ///
     /// Nodes with the same file number are names of one file; whichever of them comes first takes content and attributes.
     fn new(mut found: Vec<Found>, sockets: Vec<EntryPath>, source: Source) -> Self {
-        found.sort_by(|one, other| order(&one.node.path, &other.node.path));
-        let mut first = std::collections::HashMap::new();
+        found.sort_by(|one, other| order(one.node.path_bytes(), other.node.path_bytes()));
+        let mut first = HashMap::new();
         let mut nodes: Vec<Node> = Vec::with_capacity(found.len());
         for Found { mut node, file } in found {
             if let Some(file) = file {
                 let index = *first.entry(file).or_insert(nodes.len());
                 if let Some(first) = nodes.get(index) {
-                    let entry =
-                        Entry { name: node.entry.name, kind: Kind::Hardlink(first.entry.name.clone()), ..first.entry.clone() };
-                    node = Node {
-                        path: node.path,
-                        entry: Entry { size: 0, xattrs: Default::default(), ..entry },
-                        place: Place::Nowhere,
-                    };
+                    let (name, kind) = (node.entry.name, Kind::Hardlink(first.entry.name.clone()));
+                    let Entry { mode, uid, gid, mtime, .. } = first.entry;
+                    let entry = Entry { name, kind, mode, uid, gid, mtime, size: 0, xattrs: BTreeMap::new() };
+                    node = Node { entry, place: Place::Nowhere };
                 }
             }
             nodes.push(node);
@@ -133,9 +132,17 @@ impl Node {
         &self.entry
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &EntryPath {
-        &self.path
+    /// The name without slash at the end; nothing for the root.
+    fn path_bytes(&self) -> &[u8] {
+        match self.entry.name.as_slice() {
+            b"./" => b"",
+            name => name.strip_suffix(b"/").unwrap_or(name),
+        }
+    }
+
+    /// The parts of the name, from the root down.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.path_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty())
     }
 }
 
@@ -147,8 +154,7 @@ struct Found {
 }
 
 /// The order of paths in a tree, in which a slash comes before every other byte.
-fn order(one: &EntryPath, other: &EntryPath) -> std::cmp::Ordering {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
+fn order(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
     let rank = |byte: Option<&u8>| byte.map(|byte| if *byte == b'/' { 0 } else { *byte });
     let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     rank(one.get(same)).cmp(&rank(other.get(same)))
@@ -195,9 +201,9 @@ impl Budget {
             Place::Archive(runs) => std::mem::size_of_val::<[Run]>(runs),
             Place::Nowhere | Place::File { .. } => 0,
         };
-        self.0 += 2 * entry.name.len() + target + attributes + runs;
-        if self.0 > NAMES_MAX {
-            let why = format!("with it, names, attributes and maps of holes exceed {} MiB", NAMES_MAX >> 20);
+        self.0 += NODE + entry.name.len() + target + attributes + runs;
+        if self.0 > MEMORY_MAX {
+            let why = format!("with it, names and attributes take more than {} MiB", MEMORY_MAX >> 20);
             return Err(LayersError::Refused { name: entry.name.clone(), why });
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! Which node goes to which layer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Node, Pattern};
-use crate::{EntryPath, Kind};
+use crate::Kind;
 
 /// The nodes of a tree, assigned to layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) fn split(nodes: &[Node], lists: &[Vec<Pattern>]) -> Split {
     let mut unmatched: Vec<Vec<bool>> = lists.iter().map(|list| vec![true; list.len()]).collect();
     let mut layer_of: Vec<usize> = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let parts: Vec<&[u8]> = node.path.parts().collect();
+        let parts: Vec<&[u8]> = node.parts().collect();
         let mut layer = lists.len();
         for (index, list) in lists.iter().enumerate() {
             for (pattern, unmatched) in list.iter().zip(&mut unmatched[index]) {
@@ -67,24 +67,24 @@ fn gather_links(nodes: &[Node], layer_of: &mut [usize]) {
 
 /// Adds to each layer the directories above its nodes.
 fn add_parents(nodes: &[Node], layers: &mut [Vec<usize>]) {
-    let directories: HashMap<&EntryPath, usize> = nodes
+    let directories: HashMap<&[u8], usize> = nodes
         .iter()
         .enumerate()
         .filter(|(_, node)| node.entry.kind == Kind::Directory)
-        .map(|(index, node)| (&node.path, index))
+        .map(|(index, node)| (node.path_bytes(), index))
         .collect();
     for layer in layers {
-        let mut held: std::collections::HashSet<usize> = layer.iter().copied().collect();
+        let mut held: HashSet<usize> = layer.iter().copied().collect();
         for index in layer.clone() {
-            let mut parent = nodes[index].path.parent();
-            while let Some(path) = parent {
-                if let Some(directory) = directories.get(&path) {
+            let mut path = nodes[index].path_bytes();
+            while !path.is_empty() {
+                path = &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
+                if let Some(directory) = directories.get(path) {
                     if !held.insert(*directory) {
                         break;
                     }
                     layer.push(*directory);
                 }
-                parent = path.parent();
             }
         }
         layer.sort_unstable();

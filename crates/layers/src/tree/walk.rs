@@ -30,7 +30,7 @@ impl Tree {
             walk.list(&directory, &status, &mut directories)?;
         }
         let Walk { found, mut sockets, .. } = walk;
-        sockets.sort_by(order);
+        sockets.sort_by(|one, other| order(one.as_bytes(), other.as_bytes()));
         Ok(Self::new(found, sockets, Source::Directory { path: path.to_path_buf(), open }))
     }
 }
@@ -52,7 +52,7 @@ impl Walk<'_> {
         status: &Status,
         directories: &mut Vec<(EntryPath, Status)>,
     ) -> Result<(), LayersError> {
-        let path = below(self.path, directory);
+        let path = below(self.path, directory.as_bytes());
         let open = system::open_below(self.open.as_fd(), directory.as_bytes(), Open::Directory)
             .map_err(LayersError::file("read", &path))?;
         // Between its parent's listing and its own, a directory may have become a link to another place.
@@ -61,7 +61,8 @@ impl Walk<'_> {
         }
         for name in system::names(open.as_fd()).map_err(LayersError::file("read", &path))? {
             let child = directory.join(&name);
-            let status = system::status_at(open.as_fd(), &name).map_err(LayersError::file("read", below(self.path, &child)))?;
+            let status =
+                system::status_at(open.as_fd(), &name).map_err(LayersError::file("read", below(self.path, child.as_bytes())))?;
             refuse_whiteout(&child)?;
             if status.is_directory() {
                 directories.push((child.clone(), status));
@@ -77,7 +78,7 @@ impl Walk<'_> {
             self.sockets.push(path);
             return Ok(());
         };
-        let file = |what| LayersError::file(what, below(self.path, &path));
+        let file = |what| LayersError::file(what, below(self.path, path.as_bytes()));
         if let Kind::Symlink(target) = &mut kind {
             *target = system::read_link_at(directory.as_fd(), name).map_err(file("read the link"))?;
         }
@@ -98,12 +99,12 @@ impl Walk<'_> {
             xattrs: xattrs.into_iter().collect(),
         };
         self.budget.take(&entry, &place)?;
-        self.found.push(Found { node: Node { path, entry, place }, file: shared.then_some(status.identity) });
+        self.found.push(Found { node: Node { entry, place }, file: shared.then_some(status.identity) });
         Ok(())
     }
 }
 
 /// What a path of the tree is called outside of it.
-pub(super) fn below(directory: &Path, path: &EntryPath) -> PathBuf {
-    directory.join(std::ffi::OsStr::from_bytes(path.as_bytes()))
+pub(super) fn below(directory: &Path, path: &[u8]) -> PathBuf {
+    directory.join(std::ffi::OsStr::from_bytes(path))
 }

@@ -13,8 +13,8 @@ use crate::{Entry, EntryPath, Kind, LayersError, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Attributes {
     mode: u32,
-    uid: u32,
-    gid: u32,
+    /// User and group; none for whoever unpacks.
+    owner: Option<(u32, u32)>,
     mtime: Time,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -29,12 +29,12 @@ impl Attributes {
         };
         let xattrs = entry.xattrs.iter().filter(|(name, _)| is_portable(name));
         let xattrs = xattrs.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Self { mode: entry.mode & 0o7777, uid, gid, mtime: entry.mtime, xattrs })
+        Ok(Self { mode: entry.mode & 0o7777, owner: Some((uid, gid)), mtime: entry.mtime, xattrs })
     }
 
     /// Those of a directory that no entry speaks of.
     pub(super) fn implied() -> Self {
-        Self { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), xattrs: BTreeMap::new() }
+        Self { mode: 0o755, owner: None, mtime: Time::default(), xattrs: BTreeMap::new() }
     }
 
     /// Bytes in memory besides a fixed few.
@@ -55,12 +55,13 @@ impl Unpacker {
         kind: &Kind,
         attributes: &Attributes,
     ) -> Result<(), LayersError> {
-        match system::set_owner_at(directory, name, attributes.uid, attributes.gid) {
+        let owned = attributes.owner.map_or(Ok(()), |(uid, gid)| system::set_owner_at(directory, name, uid, gid));
+        match owned {
             // Inside a user namespace, numbers that it does not know are invalid rather than forbidden.
             Err(error) if self.options.rootless && (is_forbidden(&error) || error.raw_os_error() == Some(libc::EINVAL)) => {
                 self.skipped.owners += 1;
             }
-            set => set.map_err(self.privileged("set the owner of", path))?,
+            owned => owned.map_err(self.privileged("set the owner of", path))?,
         }
         for (attribute, value) in &attributes.xattrs {
             match system::set_xattr_at(directory, name, attribute, value) {

@@ -26,8 +26,10 @@ use crate::system::{self, Open};
 use crate::tar::{Extent, Member as TarMember, TarReader};
 use crate::{Entry, EntryPath, Kind, LayersError};
 
-/// Bytes of names and attributes that are remembered at a time; a bound on memory that no real layer comes near.
-const NAMES_MAX: usize = 64 << 20;
+/// Bytes of what is remembered of a layer; a bound on memory, enough for some 400,000 files in one layer.
+const MEMORY_MAX: usize = 64 << 20;
+/// Bytes that it takes to remember a path or a directory, besides its name and attributes.
+const REMEMBERED: usize = 96;
 
 /// Bytes of a layer that are read at once.
 const BUFFER: usize = 256 << 10;
@@ -111,7 +113,7 @@ impl Unpacker {
     /// directory holds a part of the layer, and can only be dropped.
     pub fn layer(&mut self, reader: impl Read) -> Result<(), LayersError> {
         let made = std::mem::take(&mut self.made);
-        self.remembered -= made.iter().map(|path| path.as_bytes().len()).sum::<usize>();
+        self.remembered -= made.iter().map(|path| REMEMBERED + path.as_bytes().len()).sum::<usize>();
         let mut archive = TarReader::new(BufReader::with_capacity(BUFFER, reader));
         let mut buffer = vec![0; BUFFER];
         while let Some(member) = archive.next()? {
@@ -267,7 +269,7 @@ impl Unpacker {
                 break;
             }
             next = path.parent();
-            self.count(&path, path.as_bytes().len())?;
+            self.count(&path, REMEMBERED + path.as_bytes().len())?;
             self.made.insert(path);
         }
         Ok(())
@@ -276,27 +278,27 @@ impl Unpacker {
     /// Notes what a directory gets in the end.
     fn pend(&mut self, path: EntryPath, attributes: Attributes) -> Result<(), LayersError> {
         self.forget_directory(&path);
-        self.count(&path, path.as_bytes().len() + attributes.len())?;
+        self.count(&path, REMEMBERED + path.as_bytes().len() + attributes.len())?;
         self.directories.insert(path, attributes);
         Ok(())
     }
 
     fn forget_directory(&mut self, path: &EntryPath) {
         if let Some(attributes) = self.directories.remove(path) {
-            self.remembered -= path.as_bytes().len() + attributes.len();
+            self.remembered -= REMEMBERED + path.as_bytes().len() + attributes.len();
         }
     }
 
     fn forget_made(&mut self, path: &EntryPath) {
         if self.made.remove(path) {
-            self.remembered -= path.as_bytes().len();
+            self.remembered -= REMEMBERED + path.as_bytes().len();
         }
     }
 
     fn count(&mut self, path: &EntryPath, bytes: usize) -> Result<(), LayersError> {
         self.remembered += bytes;
-        if self.remembered > NAMES_MAX {
-            let why = format!("with it, names and attributes exceed {} MiB", NAMES_MAX >> 20);
+        if self.remembered > MEMORY_MAX {
+            let why = format!("with it, names and attributes take more than {} MiB", MEMORY_MAX >> 20);
             return Err(LayersError::Refused { name: path.to_string().into_bytes(), why });
         }
         Ok(())

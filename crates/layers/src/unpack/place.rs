@@ -13,7 +13,7 @@ use crate::{EntryPath, LayersError};
 const LINKS_MAX: usize = 40;
 /// Directories that lie in each other at most. Each costs a step on the way to what is in the innermost, and an archive names thousands
 /// in few bytes.
-const DEPTH_MAX: usize = 1000;
+const DEPTH_MAX: usize = 512;
 
 /// A directory of the root file system, open.
 #[derive(Clone, Debug)]

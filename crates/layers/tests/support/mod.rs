@@ -2,23 +2,28 @@
 #![allow(dead_code, reason = "not every test program uses all of it")]
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
 
 use wharf_layers::tar::{self, padding};
 use wharf_layers::tree::{Tree, TreeOptions};
 use wharf_layers::unpack::{UnpackOptions, Unpacker};
 use wharf_layers::{Entry, Kind, LayersError, Time};
 
-/// Whether the tests run as root, who may make devices and give files away.
+/// Whether the tests run as root, or seem to: who may make devices and give files away.
 pub fn is_root() -> bool {
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
+    owner().0 == 0
 }
 
-/// The owner that files get who belong to root; as an ordinary user, the user.
+/// The owner and group that new files get. Asked of a program, for it is the C library that `pseudo` and `fakeroot` answer for.
 pub fn owner() -> (u64, u64) {
-    let own = std::fs::metadata("/proc/self").unwrap();
-    (own.uid().into(), own.gid().into())
+    static OWNER: LazyLock<(u64, u64)> = LazyLock::new(|| {
+        let id = |what| Command::new("id").arg(what).output().unwrap().stdout;
+        let number = |what| String::from_utf8(id(what)).unwrap().trim().parse().unwrap();
+        (number("-u"), number("-g"))
+    });
+    *OWNER
 }
 
 pub fn entry(name: &str, kind: Kind) -> Entry {
