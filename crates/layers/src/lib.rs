@@ -11,13 +11,19 @@
 
 pub mod annotation;
 mod cut;
+mod decode;
 mod entry;
 mod error;
 pub mod piece;
+mod system;
+pub mod tar;
 pub mod toc;
+pub mod tree;
+pub mod unpack;
 mod writer;
 
 pub use cut::{Cut, CutError};
+pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
 pub use writer::{Form, Layer, LayerWriter, Undescribed};

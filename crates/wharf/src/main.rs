@@ -7,10 +7,15 @@ mod config;
 mod control;
 mod image_name;
 mod instance;
+mod layout_path;
 mod listen;
 mod logging;
 mod notify;
+mod origin;
+#[expect(dead_code, reason = "`pull` and `diff` come next")]
+mod picture;
 mod ports;
+mod printable;
 mod progress;
 mod remote;
 mod secrets;

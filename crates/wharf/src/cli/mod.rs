@@ -1,12 +1,16 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod inspect;
+mod label;
 mod remote;
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, Tags};
+pub use inspect::Inspect;
+pub use label::{Automatic, Label};
+pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
 
@@ -31,6 +35,7 @@ impl Cli {
             Command::Tags(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
+            Command::Inspect(options) => options.json || options.raw || options.config,
             Command::Config(Config::Check { json, .. }) => *json,
             Command::Config(Config::Template) | Command::Completions { .. } => true,
             _ => false,
@@ -59,6 +64,10 @@ pub enum Command {
     Tags(Tags),
     /// Print the names of all images, as JSON
     Catalog(Catalog),
+    /// Show an image: platforms, size, layers, labels, how it is run
+    Inspect(Inspect),
+    /// Put labels on the images of a layout, and take them off
+    Label(Label),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
     /// Show the configuration in force

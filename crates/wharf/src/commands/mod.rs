@@ -8,6 +8,8 @@ pub mod gc;
 pub mod help;
 pub mod import;
 pub mod info;
+pub mod inspect;
+pub mod label;
 pub mod launch;
 pub mod list;
 pub mod man;
@@ -42,6 +44,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::List(options) => list::run(&settings()?, &options),
         Command::Tags(options) => tags::run(&settings()?, &options),
         Command::Catalog(options) => catalog::run(&settings()?, &options),
+        Command::Inspect(options) => inspect::run(&settings()?, &options),
+        Command::Label(options) => label::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
