@@ -181,7 +181,7 @@ fn split(tree: &Tree, patterns: &[Vec<Pattern>]) -> Vec<Vec<usize>> {
     for pattern in &split.unmatched {
         ui::warn(&format!("no file is called {pattern}"));
     }
-    let is_one = |nodes: &Vec<usize>| nodes.iter().any(|index| !tree.nodes()[*index].path().is_root());
+    let is_one = |nodes: &Vec<usize>| nodes.iter().any(|index| tree.nodes()[*index].entry().name != b"./");
     let mut layers: Vec<_> = split.layers.iter().filter(|nodes| is_one(nodes)).cloned().collect();
     if layers.is_empty() {
         layers.extend(split.layers.into_iter().last());
