@@ -162,5 +162,5 @@ fn looks_random(data: &[u8]) -> bool {
     // For random bytes the sum of squares is near n²/256 + n; code and text have several times as much.
     let squares: u64 = counts.iter().map(|count| u64::from(*count) * u64::from(*count)).sum();
     let n = 4 * SAMPLE as u64;
-    squares * 256 < (n * n / 100) * 108
+    squares * 256 < (n * n / 100) * 106
 }
