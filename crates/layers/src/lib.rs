@@ -10,9 +10,13 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+pub mod compare;
 mod entry;
 mod error;
+pub mod listing;
+pub mod packages;
 pub mod piece;
+pub mod update;
 
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;

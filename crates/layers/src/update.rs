@@ -1,0 +1,59 @@
+//! What an update from one image to another costs, in bytes.
+
+use std::collections::HashSet;
+
+use wharf_oci::Digest;
+
+use crate::piece::{Identity, PieceMap};
+
+/// A layer and what is known of its pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut<'a> {
+    /// Digest of the layer as it is stored.
+    pub digest: Digest,
+    /// Bytes of it.
+    pub size: u64,
+    /// Its pieces, if it tells them.
+    pub pieces: Option<&'a PieceMap>,
+}
+
+/// What an update costs who has all layers of the older image and wants those of the newer one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Layers that both have.
+    pub shared: usize,
+    /// Bytes of these.
+    pub shared_bytes: u64,
+    /// Layers that the older one lacks.
+    pub new: usize,
+    /// Bytes of these: what a client fetches that takes layers only whole.
+    pub new_bytes: u64,
+    /// Bytes of the pieces of these that no layer of the older image has, and of whatever of them is in no known piece: what a client
+    /// fetches that takes pieces.
+    pub piece_bytes: u64,
+}
+
+impl Update {
+    /// Of the layers of two images. A layer that comes several times counts once.
+    pub fn of(older: &[Cut<'_>], newer: &[Cut<'_>]) -> Self {
+        let had: HashSet<Digest> = older.iter().map(|layer| layer.digest).collect();
+        let pieces = older.iter().filter_map(|layer| layer.pieces).flat_map(PieceMap::pieces);
+        let mut pieces: HashSet<(Identity, u64)> = pieces.map(|piece| (piece.identity, piece.length)).collect();
+        let mut seen = HashSet::new();
+        let mut update = Self::default();
+        for layer in newer.iter().filter(|layer| seen.insert(layer.digest)) {
+            if had.contains(&layer.digest) {
+                update.shared += 1;
+                update.shared_bytes = update.shared_bytes.saturating_add(layer.size);
+                continue;
+            }
+            update.new += 1;
+            update.new_bytes = update.new_bytes.saturating_add(layer.size);
+            // What was fetched once is there for the pieces that follow.
+            let is_had = |piece: &&crate::piece::Piece| !pieces.insert((piece.identity, piece.length));
+            let saved: u64 = layer.pieces.map_or(0, |map| map.pieces().iter().filter(is_had).map(|piece| piece.length).sum());
+            update.piece_bytes = update.piece_bytes.saturating_add(layer.size.saturating_sub(saved));
+        }
+        update
+    }
+}
