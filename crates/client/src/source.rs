@@ -49,6 +49,33 @@ pub trait Source: Send + Sync {
 }
 
 #[async_trait]
+impl<T: Source + ?Sized> Source for &T {
+    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        (**self).document(descriptor).await
+    }
+
+    async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError> {
+        (**self).blob(descriptor, offset).await
+    }
+
+    async fn whole(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        (**self).whole(descriptor).await
+    }
+
+    fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        (**self).check(descriptor)
+    }
+
+    async fn verify(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        (**self).verify(descriptor).await
+    }
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        (**self).repository()
+    }
+}
+
+#[async_trait]
 impl Source for Layout {
     async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
         Ok(self.read(descriptor)?.into())

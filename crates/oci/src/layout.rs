@@ -4,6 +4,7 @@ mod content;
 mod docker;
 mod error;
 mod members;
+mod writer;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,9 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::document::short;
-use crate::{Descriptor, Digest, Document, DocumentError, MAX_MANIFEST, media_type};
+use crate::{Descriptor, Digest, Document, DocumentError, ImageIndex, MAX_MANIFEST, media_type};
 pub use error::LayoutError;
 use members::{Members, Span};
+pub use writer::{LayoutWriter, Staged};
 
 /// The annotation that holds an image's name in a layout (image-spec, "Annotations").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -105,22 +107,15 @@ impl Layout {
     }
 
     fn open_folder(path: &Path) -> Result<Self, LayoutError> {
-        let read = |name: &str| {
-            let file = path.join(name);
-            match File::open(&file) {
-                Ok(open) => {
-                    let length = open.metadata().map_err(LayoutError::io(&file))?.len();
-                    content::read(&open, Span { offset: 0, length }, name, path).map(Some)
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(LayoutError::io(&file)(error)),
-            }
-        };
-        if let Some(version) = read("oci-layout")? {
+        if let Some(version) = member(path, "oci-layout")? {
             check_version(&version, path)?;
         }
-        let index = read("index.json")?.ok_or_else(|| LayoutError::not_a_layout(path, "it has no index.json"))?;
-        Ok(Self { path: path.to_owned(), kind: LayoutKind::Folder, images: images(&index, path)?, archived: None })
+        Ok(Self { images: named(folder_index(path)?), ..Self::of_folder(path) })
+    }
+
+    /// A folder that is a layout, for reading what its blobs are called by; it lists nothing.
+    fn of_folder(path: &Path) -> Self {
+        Self { path: path.to_owned(), kind: LayoutKind::Folder, images: Vec::new(), archived: None }
     }
 
     fn open_archive(path: &Path) -> Result<Self, LayoutError> {
@@ -139,7 +134,7 @@ impl Layout {
             if let Some(version) = members.get("oci-layout") {
                 check_version(&content::read(&file, version, "oci-layout", path)?, path)?;
             }
-            let images = images(&content::read(&file, index, "index.json", path)?, path)?;
+            let images = named(parse_index(&content::read(&file, index, "index.json", path)?, path)?);
             let blobs = members.names().filter_map(|name| Some((blob(name)?, members.get(name)?))).collect();
             let archived = Archived { spans: blobs, made: HashMap::new() };
             return Ok(Self { path: path.to_owned(), kind: LayoutKind::Archive, images, archived: Some(archived) });
@@ -262,15 +257,43 @@ impl Place {
     }
 }
 
-/// The images that an `index.json` lists.
-fn images(index: &[u8], path: &Path) -> Result<Vec<NamedImage>, LayoutError> {
-    let index = match Document::parse(index, media_type::OCI_INDEX) {
+/// A file of a layout's folder.
+fn member(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LayoutError> {
+    let file = folder.join(name);
+    match File::open(&file) {
+        Ok(open) => {
+            let length = open.metadata().map_err(LayoutError::io(&file))?.len();
+            content::read(&open, Span { offset: 0, length }, name, folder).map(Some)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LayoutError::io(&file)(error)),
+    }
+}
+
+/// The `index.json` of a folder.
+fn folder_index(folder: &Path) -> Result<ImageIndex, LayoutError> {
+    let bytes = member(folder, "index.json")?;
+    parse_index(&bytes.ok_or_else(|| LayoutError::not_a_layout(folder, "it has no index.json"))?, folder)
+}
+
+fn parse_index(bytes: &[u8], path: &Path) -> Result<ImageIndex, LayoutError> {
+    let index = match Document::parse(bytes, media_type::OCI_INDEX) {
         Ok(Document::Index(index)) => Ok(index),
         Ok(Document::Image(_)) => Err(DocumentError::NoMediaType),
         Err(error) => Err(error),
     };
-    let named = |descriptor: Descriptor| NamedImage { name: descriptor.annotation(REF_NAME).map(str::to_owned), descriptor };
-    Ok(index.map_err(LayoutError::json("index.json", path))?.manifests.into_iter().map(named).collect())
+    index.map_err(LayoutError::json("index.json", path))
+}
+
+/// The images that an index lists.
+fn named(index: ImageIndex) -> Vec<NamedImage> {
+    index.manifests.into_iter().map(NamedImage::of).collect()
+}
+
+impl NamedImage {
+    fn of(descriptor: Descriptor) -> Self {
+        Self { name: descriptor.annotation(REF_NAME).map(str::to_owned), descriptor }
+    }
 }
 
 /// Whether an `oci-layout` is of a version with the form that is known here.

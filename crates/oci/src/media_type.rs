@@ -20,6 +20,8 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A layer as a tar archive compressed with gzip.
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// A layer as a tar archive compressed with zstd.
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// Bytes of a media type at most, as everywhere here: RFC 6838 (section 4.2) allows 127 on either side of the slash.
 pub const MAX_LENGTH: usize = 255;

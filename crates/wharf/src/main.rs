@@ -7,9 +7,13 @@ mod config;
 mod control;
 mod image_name;
 mod instance;
+mod layout_path;
 mod listen;
 mod logging;
 mod notify;
+mod origin;
+#[expect(dead_code, reason = "its commands come next")]
+mod picture;
 mod ports;
 mod progress;
 mod remote;

@@ -93,6 +93,14 @@ pub enum LayoutError {
         /// What is wrong with it.
         source: DocumentError,
     },
+    /// A file of a layout cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -106,6 +114,10 @@ pub enum LayoutError {
 impl LayoutError {
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        |source| Self::Write { path: path.to_owned(), source }
     }
 
     pub(super) fn json(what: impl fmt::Display, path: &Path) -> impl FnOnce(DocumentError) -> Self {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, Tags};
+pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
 

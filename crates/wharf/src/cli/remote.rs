@@ -40,24 +40,9 @@ pub struct Import {
     /// Only this platform, OS/ARCHITECTURE[/VARIANT]; may be repeated [default: all]
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<Platform>,
-    /// File of docker login or podman login, for the source
-    #[arg(long, value_name = "FILE")]
-    pub src_authfile: Option<PathBuf>,
-    /// File of lines CONTAINER_REGISTRY_USER=… and _PASSWORD=…, or _TOKEN=…, for the source
-    #[arg(long, value_name = "FILE")]
-    pub src_credsfile: Option<PathBuf>,
-    /// User and password for the source
-    #[arg(long, value_name = "USER:PASSWORD")]
-    pub src_creds: Option<String>,
-    /// Registry token for the source
-    #[arg(long, value_name = "TOKEN")]
-    pub src_token: Option<String>,
-    /// Whether the source's certificate must be believed; false takes any, and plain HTTP
-    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
-    pub src_tls_verify: Option<bool>,
-    /// Certificate authority to believe for the source, PEM
-    #[arg(long, value_name = "FILE")]
-    pub src_ca_cert: Option<PathBuf>,
+    /// The other registry.
+    #[command(flatten)]
+    pub source_options: SourceOptions,
     /// Credentials.
     #[command(flatten)]
     pub auth: AuthOptions,
@@ -158,4 +143,28 @@ pub struct AuthOptions {
     /// Registry token
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+}
+
+/// How another registry is reached than the configured one.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Other registries")]
+pub struct SourceOptions {
+    /// File of docker login or podman login, for the other registry
+    #[arg(long, value_name = "FILE")]
+    pub src_authfile: Option<PathBuf>,
+    /// File of lines CONTAINER_REGISTRY_USER=… and _PASSWORD=…, or _TOKEN=…, for the other registry
+    #[arg(long, value_name = "FILE")]
+    pub src_credsfile: Option<PathBuf>,
+    /// User and password for the other registry
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub src_creds: Option<String>,
+    /// Registry token for the other registry
+    #[arg(long, value_name = "TOKEN")]
+    pub src_token: Option<String>,
+    /// Whether the other registry's certificate must be believed; false takes any, and plain HTTP
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
+    pub src_tls_verify: Option<bool>,
+    /// Certificate authority to believe for the other registry, PEM
+    #[arg(long, value_name = "FILE")]
+    pub src_ca_cert: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ use wharf_oci::{Layout, RepositoryName};
 use wharf_yocto::deploy::{self, Discovery, Places, name_of_path};
 
 use crate::cli::Push;
+use crate::layout_path;
 use crate::settings::{self, Settings};
 use crate::ui::{self, Failure};
 
@@ -53,12 +54,12 @@ pub fn choose(settings: &Settings, options: &Push) -> Result<Chosen, Failure> {
     let mut chosen = Chosen::default();
     let mut names = Vec::new();
     for argument in &options.images {
-        match as_path(argument) {
+        match layout_path::find(argument) {
             Some((path, pick)) => match of_path(settings, options, &path, pick) {
                 Ok(candidate) => chosen.candidates.push(candidate),
                 Err(failure) => chosen.fail(argument, &failure),
             },
-            None if looks_like_path(argument) => {
+            None if layout_path::is_meant(argument) => {
                 chosen.fail(argument, &Failure::new(format!("{argument} not found")).hint("there is no such file or folder"));
             }
             None => names.push(argument.clone()),
@@ -209,28 +210,4 @@ fn repository(settings: &Settings, name: &str) -> Result<RepositoryName, Failure
 fn ref_names(path: &Path) -> Vec<String> {
     let layout = Layout::open(path);
     layout.map(|layout| layout.images().iter().filter_map(|image| image.name.clone()).collect()).unwrap_or_default()
-}
-
-/// How archives are called, those too that must be decompressed first and are told so.
-const ARCHIVES: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"];
-
-/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a file with an
-/// ending, as archives have: some other file may well be called like an image.
-fn as_path(argument: &str) -> Option<(PathBuf, Option<String>)> {
-    let is_one = |text: &str| {
-        let path = Path::new(text);
-        let is_archive = || path.is_file() && ARCHIVES.iter().any(|end| text.ends_with(end));
-        path.exists() && (text.contains('/') || is_archive() || Layout::open(path).is_ok())
-    };
-    if is_one(argument) {
-        return Some((PathBuf::from(argument), None));
-    }
-    let mut colons = argument.match_indices(':').map(|(place, _)| argument.split_at(place));
-    let (path, pick) = colons.find(|(path, _)| is_one(path))?;
-    Some((PathBuf::from(path), Some(pick[1..].to_owned())))
-}
-
-/// Whether it can only have been meant as a path.
-fn looks_like_path(argument: &str) -> bool {
-    argument.starts_with(['/', '.']) || argument.ends_with(".tar") || argument.ends_with("-oci")
 }

@@ -7,7 +7,7 @@ use wharf_client::{Access, Address, ClientError, Endpoint, Fetched, Observer, Pa
 use wharf_oci::{ImageReference, RepositoryName};
 
 use crate::access::{self, Given};
-use crate::cli::Import;
+use crate::cli::SourceOptions;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
@@ -29,7 +29,7 @@ impl Origin {
     /// Asks mirrors first, in their order, and the registry itself last.
     pub async fn find(
         settings: &Settings,
-        options: &Import,
+        options: &SourceOptions,
         image: &ImageReference,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Failure> {
@@ -66,7 +66,7 @@ impl Origin {
 
     async fn ask(
         settings: &Settings,
-        options: &Import,
+        options: &SourceOptions,
         image: &ImageReference,
         endpoint: &Endpoint,
         observer: Arc<dyn Observer>,

@@ -1,7 +1,5 @@
 //! `import`.
 
-mod origin;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,12 +10,12 @@ use wharf_oci::{Descriptor, Document, ImageIndex, ImageReference, Platform, Refe
 use super::usage_of;
 use crate::cli::Import;
 use crate::image_name::ImageName;
+use crate::origin::Origin;
 use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
-use origin::Origin;
 
 /// Copies an image of another registry.
 pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
@@ -46,7 +44,7 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
     remote::run(async {
         let progress = Arc::new(Progress::new());
         let here = remote::open(settings, &options.auth, progress.clone()).await?;
-        let origin = Origin::find(settings, options, &image, progress.clone()).await?;
+        let origin = Origin::find(settings, &options.source_options, &image, progress.clone()).await?;
         let source = RepositorySource {
             is_destination: origin.registry.address() == here.address(),
             registry: &origin.registry,

@@ -1,0 +1,182 @@
+//! An image that a command is about, wherever it is: in a layout or archive of this machine, in the configured registry, in another one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wharf_client::{Observer, Registry, RepositorySource, Source};
+use wharf_oci::{Descriptor, Document, ImageReference, Layout, Platform, Reference, RepositoryName, Tag};
+
+use crate::cli::{AuthOptions, SourceOptions};
+use crate::image_name::ImageName;
+use crate::layout_path;
+use crate::origin::Origin;
+use crate::remote;
+use crate::settings::Settings;
+use crate::ui::Failure;
+
+/// In front of a path, as other tools want it.
+const OCI: &str = "oci:";
+
+/// Where an image is, as people say it.
+#[derive(Clone, Debug)]
+pub enum Whereabouts {
+    /// A layout or archive, and which of its images.
+    Layout {
+        /// The folder or file; it is there.
+        path: PathBuf,
+        /// The image's name in it.
+        name: Option<String>,
+    },
+    /// The configured registry.
+    Here(ImageName),
+    /// A registry whose host stands in front.
+    Elsewhere(ImageReference),
+}
+
+/// An image that can be read.
+pub struct Picture {
+    /// What it is called in messages.
+    pub shown: String,
+    /// Descriptor of its manifest, or of an index.
+    pub root: Descriptor,
+    content: Content,
+}
+
+enum Content {
+    Layout(Layout),
+    Repository { registry: Box<Registry>, repository: RepositoryName },
+}
+
+impl Whereabouts {
+    /// Reads `PATH`, `PATH:NAME`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
+    pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {
+        let bare = text.strip_prefix(OCI);
+        match layout_path::find(bare.unwrap_or(text)) {
+            Some((path, name)) => return Ok(Self::Layout { path, name }),
+            None if bare.is_some() || layout_path::is_meant(text) => {
+                return Err(Failure::new(format!("{text} not found")).hint("there is no such file or folder"));
+            }
+            None => {}
+        }
+        let host = text.split_once('/').map_or("", |(host, _)| host);
+        let is_host = host == "localhost" || host.contains(['.', ':']);
+        if is_host && host != settings.url.authority() {
+            let image = text.parse();
+            return image
+                .map(Self::Elsewhere)
+                .map_err(|error| Failure::new(format!("`{text}` is no image's name")).because(&error));
+        }
+        ImageName::parse(settings, text).map(Self::Here)
+    }
+}
+
+impl Picture {
+    /// Finds an image. Without a tag or digest, `latest` is meant.
+    pub async fn open(
+        settings: &Settings,
+        auth: &AuthOptions,
+        source: &SourceOptions,
+        whereabouts: &Whereabouts,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Failure> {
+        match whereabouts {
+            Whereabouts::Layout { path, name } => {
+                let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
+                let root = one_of(&layout, name.as_deref())?;
+                let shown = match name {
+                    Some(name) => format!("{}:{name}", path.display()),
+                    None => path.display().to_string(),
+                };
+                Ok(Self { shown, root, content: Content::Layout(layout) })
+            }
+            Whereabouts::Here(name) => {
+                let registry = remote::open(settings, auth, observer).await?;
+                let repository = name.repository.clone();
+                let reference = name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
+                let separator = if matches!(reference, Reference::Tag(_)) { ':' } else { '@' };
+                let shown = format!("{}{separator}{reference}", settings.short(&repository));
+                let found = registry.manifest(&repository, &reference).await.map_err(|error| remote::failure(&error))?;
+                let Some(found) = found else {
+                    return Err(Failure::new(format!("{shown} not found at {}", registry.address())));
+                };
+                let root = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
+                Ok(Self { shown, root, content: Content::Repository { registry: Box::new(registry), repository } })
+            }
+            Whereabouts::Elsewhere(image) => {
+                let Origin { registry, repository, manifest } = Origin::find(settings, source, image, observer).await?;
+                let root = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
+                Ok(Self {
+                    shown: image.to_string(),
+                    root,
+                    content: Content::Repository { registry: Box::new(registry), repository },
+                })
+            }
+        }
+    }
+
+    /// Where its content comes from.
+    pub fn source(&self) -> Box<dyn Source + '_> {
+        match &self.content {
+            Content::Layout(layout) => Box::new(layout),
+            Content::Repository { registry, repository } => {
+                Box::new(RepositorySource { registry, repository: repository.clone(), is_destination: false })
+            }
+        }
+    }
+
+    /// The registry and repository that hold it; none for a layout.
+    pub fn repository(&self) -> Option<(&Registry, &RepositoryName)> {
+        match &self.content {
+            Content::Layout(_) => None,
+            Content::Repository { registry, repository } => Some((registry, repository)),
+        }
+    }
+
+    /// The layout that holds it; none for a registry.
+    pub fn layout(&self) -> Option<&Layout> {
+        match &self.content {
+            Content::Layout(layout) => Some(layout),
+            Content::Repository { .. } => None,
+        }
+    }
+
+    /// The manifests of the images below the root that serve `platform`, each with its platform where the index says it; the root itself
+    /// where that is an image. Attestations are left out.
+    pub async fn images(&self, platform: Option<&Platform>) -> Result<Vec<Descriptor>, Failure> {
+        let bytes = self.source().document(&self.root).await.map_err(|error| remote::failure(&error))?;
+        let document = Document::parse(&bytes, &self.root.media_type);
+        let document = document.map_err(|error| Failure::new(format!("{} cannot be used", self.shown)).because(&error))?;
+        let Document::Index(index) = document else { return Ok(vec![self.root.clone()]) };
+        let images = index.manifests.into_iter().filter(|child| wharf_oci::media_type::is_manifest(&child.media_type));
+        let images = images.filter(|child| !child.platform.as_ref().is_some_and(Platform::is_unknown));
+        let (wanted, others): (Vec<_>, Vec<_>) = images.partition(|child| {
+            platform.is_none_or(|wanted| child.platform.as_ref().is_some_and(|platform| platform.matches(wanted)))
+        });
+        match platform {
+            Some(platform) if wanted.is_empty() => {
+                let has: Vec<_> = others.iter().filter_map(|child| child.platform.as_ref()).map(ToString::to_string).collect();
+                Err(Failure::new(format!("{} has no image for {platform}", self.shown))
+                    .hint(format!("it has {}", has.join(", "))))
+            }
+            _ => Ok(wanted),
+        }
+    }
+}
+
+/// The image of a layout that is meant: the one of this name, or the only one.
+fn one_of(layout: &Layout, name: Option<&str>) -> Result<Descriptor, Failure> {
+    let path = layout.path().display();
+    let meant = layout.images().iter().filter(|image| name.is_none_or(|name| image.name.as_deref() == Some(name)));
+    let mut meant: Vec<_> = meant.map(|image| &image.descriptor).collect();
+    meant.dedup_by_key(|descriptor| descriptor.digest);
+    let names = || {
+        let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
+        if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) }
+    };
+    match (meant.as_slice(), name) {
+        ([one], _) => Ok((*one).clone()),
+        ([], Some(name)) => Err(Failure::new(format!("{path} holds no image called {name}")).hint(names())),
+        ([], None) => Err(Failure::new(format!("{path} holds no image"))),
+        _ => Err(Failure::new(format!("{path} holds several images")).hint(format!("{path}:NAME picks one: {}", names()))),
+    }
+}
