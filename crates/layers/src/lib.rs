@@ -11,12 +11,15 @@
 
 pub mod annotation;
 pub mod compare;
+mod decode;
 mod entry;
 mod error;
 pub mod listing;
 pub mod packages;
 pub mod piece;
+pub mod tar;
 pub mod update;
 
+pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
