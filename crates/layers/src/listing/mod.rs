@@ -1,5 +1,7 @@
 //! The files of an image: its layers laid over each other, without laying them out.
 
+mod scan;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -115,7 +117,7 @@ impl Layer {
             Kind::Hardlink(target) => {
                 let target = parse(target)?;
                 match self.files.get(&target).cloned() {
-                    Some(file) => self.put(path, file),
+                    Some(file) => self.put(&path, &file),
                     None => self.links.push((path, target)),
                 }
                 return Ok(());
@@ -131,12 +133,12 @@ impl Layer {
             Kind::Fifo => FileKind::Fifo,
         };
         let Entry { mode, uid, gid, mtime, ref xattrs, .. } = *entry;
-        self.put(path, Arc::new(File { kind, mode, uid, gid, mtime, xattrs: xattrs.clone() }));
+        self.put(&path, &Arc::new(File { kind, mode, uid, gid, mtime, xattrs: xattrs.clone() }));
         Ok(())
     }
 
-    fn put(&mut self, path: EntryPath, file: Arc<File>) {
-        replace(&mut self.files, &path, &file);
+    fn put(&mut self, path: &EntryPath, file: &Arc<File>) {
+        replace(&mut self.files, path, file);
     }
 }
 
