@@ -1,11 +1,13 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod diff;
 mod remote;
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use diff::Diff;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
@@ -29,6 +31,7 @@ impl Cli {
             Command::Catalog(_) => true,
             Command::List(options) => options.json,
             Command::Tags(options) => options.json,
+            Command::Diff(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Config(Config::Check { json, .. }) => *json,
@@ -59,6 +62,8 @@ pub enum Command {
     Tags(Tags),
     /// Print the names of all images, as JSON
     Catalog(Catalog),
+    /// Show what changed between two images: configuration, packages, files, and what an update costs
+    Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
     /// Show the configuration in force
