@@ -143,7 +143,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::listing::Layer;
+    use crate::listing::Changeset;
     use crate::{Entry, Kind, Time};
 
     fn base(name: &str, kind: Kind) -> Entry {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn listing(entries: &[Entry], content: u8) -> Listing {
-        let mut layer = Layer::new();
+        let mut layer = Changeset::new();
         for entry in entries {
             layer.add(entry, Some([content; 32])).unwrap();
         }

@@ -11,6 +11,7 @@
 
 pub mod annotation;
 pub mod compare;
+mod cut;
 mod decode;
 mod entry;
 mod error;
@@ -18,8 +19,12 @@ pub mod listing;
 pub mod packages;
 pub mod piece;
 pub mod tar;
+pub mod toc;
 pub mod update;
+mod writer;
 
+pub use cut::{Cut, CutError};
 pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
+pub use writer::{Form, Layer, LayerWriter, Undescribed};

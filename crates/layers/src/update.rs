@@ -8,7 +8,7 @@ use crate::piece::{Identity, PieceMap};
 
 /// A layer and what is known of its pieces.
 #[derive(Clone, Copy, Debug)]
-pub struct Cut<'a> {
+pub struct LayerPieces<'a> {
     /// Digest of the layer as it is stored.
     pub digest: Digest,
     /// Bytes of it.
@@ -35,7 +35,7 @@ pub struct Update {
 
 impl Update {
     /// Of the layers of two images. A layer that comes several times counts once.
-    pub fn of(older: &[Cut<'_>], newer: &[Cut<'_>]) -> Self {
+    pub fn of(older: &[LayerPieces<'_>], newer: &[LayerPieces<'_>]) -> Self {
         let had: HashSet<Digest> = older.iter().map(|layer| layer.digest).collect();
         let pieces = older.iter().filter_map(|layer| layer.pieces).flat_map(PieceMap::pieces);
         let mut pieces: HashSet<(Identity, u64)> = pieces.map(|piece| (piece.identity, piece.length)).collect();

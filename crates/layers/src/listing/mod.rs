@@ -82,7 +82,7 @@ impl File {
 
 /// What one layer changes. Entries are added in the archive's order; [`Listing::apply`] lays it over others.
 #[derive(Clone, Debug, Default)]
-pub struct Layer {
+pub struct Changeset {
     files: BTreeMap<EntryPath, Arc<File>>,
     /// Hard links to files of the layers below.
     links: Vec<(EntryPath, EntryPath)>,
@@ -90,7 +90,7 @@ pub struct Layer {
     opaque: Vec<EntryPath>,
 }
 
-impl Layer {
+impl Changeset {
     /// One without changes.
     pub fn new() -> Self {
         Self::default()
@@ -161,7 +161,7 @@ impl Listing {
     /// # Errors
     ///
     /// [`LayersError::Refused`] for a hard link to a file that is nowhere.
-    pub fn apply(&mut self, layer: &Layer) -> Result<(), LayersError> {
+    pub fn apply(&mut self, layer: &Changeset) -> Result<(), LayersError> {
         let mut links = Vec::with_capacity(layer.links.len());
         for (path, target) in &layer.links {
             let found = layer.files.get(target).or_else(|| self.files.get(target));
@@ -261,8 +261,8 @@ mod tests {
     }
 
     /// A layer of names: `d/` is a directory, `a=b` a hard link, `a>b` a symbolic one, all else a file whose content is its digit at the end.
-    fn layer(names: &[&str]) -> Layer {
-        let mut layer = Layer::new();
+    fn layer(names: &[&str]) -> Changeset {
+        let mut layer = Changeset::new();
         for name in names {
             let (name, kind) = match (name.split_once('='), name.split_once('>')) {
                 (Some((name, target)), _) => (name, Kind::Hardlink(target.into())),
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        let mut layer = Layer::new();
+        let mut layer = Changeset::new();
         assert!(matches!(layer.add(&entry("../x", Kind::Regular), Some([0; 32])), Err(LayersError::Name { .. })));
         assert!(matches!(layer.add(&entry("x", Kind::Hardlink(b"../y".to_vec())), None), Err(LayersError::Name { .. })));
         assert!(matches!(layer.add(&entry("x", Kind::Regular), None), Err(LayersError::Refused { .. })));

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
-use super::Layer;
+use super::Changeset;
 use crate::packages::{Collector, Content, MAX_FILE};
 use crate::tar::{Extent, Member, TarReader};
 use crate::{EntryPath, Kind, LayersError};
@@ -16,7 +16,7 @@ const MAX_HOLES: u64 = 8 << 30;
 /// What stands before the map and the stored bytes of a file with more holes than that, so that its digest is no other file's.
 const SPARSE: &[u8] = b"a sparse file\0";
 
-impl Layer {
+impl Changeset {
     /// Reads an archive that is not compressed, to the end of the stream, and gives a collector what it wants.
     ///
     /// A sparse file is what it reads as, so that it equals the same file written in full; only one with more than 8 GiB of holes equals none but
@@ -24,7 +24,7 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// Those of [`TarReader`], of [`Layer::add`] and of [`Collector::take`].
+    /// Those of [`TarReader`], of [`Changeset::add`] and of [`Collector::take`].
     pub fn scan(archive: impl Read, collector: &mut Collector) -> Result<Self, LayersError> {
         let failed = || LayersError::stream("reading the layer");
         let mut layer = Self::new();
@@ -129,7 +129,7 @@ mod tests {
 
     fn listing(archive: &[u8], collector: &mut Collector) -> Result<Listing, LayersError> {
         let mut listing = Listing::new();
-        listing.apply(&Layer::scan(archive, collector)?)?;
+        listing.apply(&Changeset::scan(archive, collector)?)?;
         Ok(listing)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wharf_layers::listing::{Layer, Listing};
+use wharf_layers::listing::{Changeset, Listing};
 use wharf_layers::packages::Packages;
 use wharf_oci::Digest;
 
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-fn apply(listing: &mut Listing, layer: &Layer, digest: Digest) -> Result<(), Failure> {
+fn apply(listing: &mut Listing, layer: &Changeset, digest: Digest) -> Result<(), Failure> {
     let failed = |error: wharf_layers::LayersError| Failure::new(format!("the layer {digest} cannot be used")).because(&error);
     listing.apply(layer).map_err(failed)
 }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use wharf_client::{ClientError, Source};
-use wharf_layers::listing::Layer;
+use wharf_layers::listing::Changeset;
 use wharf_layers::packages::Collector;
 use wharf_layers::{Decoded, LayersError};
 use wharf_oci::{Descriptor, Hasher};
@@ -36,12 +36,12 @@ impl Layers {
     }
 
     /// Reads a layer to its end. It is not kept: it is decompressed in a thread of its own while it comes, and compared with its digest.
-    pub async fn read(&mut self, source: &dyn Source, descriptor: &Descriptor) -> Result<Layer, Failure> {
+    pub async fn read(&mut self, source: &dyn Source, descriptor: &Descriptor) -> Result<Changeset, Failure> {
         let (sender, receiver) = channel(AHEAD);
         let mut collector = std::mem::take(&mut self.collector);
         let work = tokio::task::spawn_blocking(move || {
             let pipe = Pipe { receiver, current: Bytes::new() };
-            let layer = Decoded::new(pipe).and_then(|decoded| Layer::scan(decoded, &mut collector));
+            let layer = Decoded::new(pipe).and_then(|decoded| Changeset::scan(decoded, &mut collector));
             (collector, layer)
         });
         let digest = feed(source, descriptor, sender).await;

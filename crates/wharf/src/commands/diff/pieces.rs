@@ -6,7 +6,7 @@ use std::ops::Range;
 use futures_util::StreamExt;
 use wharf_client::{ClientError, Source};
 use wharf_layers::piece::{ListPlace, PieceMap};
-use wharf_layers::update::{Cut, Update};
+use wharf_layers::update::{LayerPieces, Update};
 use wharf_oci::{Descriptor, Digest};
 
 use super::image::{Image, Side};
@@ -25,12 +25,12 @@ pub async fn update(before: (&Side<'_>, &Image), after: (&Side<'_>, &Image)) -> 
     let is_told = !new_maps.is_empty();
     // Pieces of the older layers count only for who looks for some in them.
     let old_maps = if is_told { maps(&*before.0.picture.source(), old.iter()).await? } else { Maps::new() };
-    Ok((Update::of(&cuts(old, &old_maps), &cuts(new, &new_maps)), is_told))
+    Ok((Update::of(&told(old, &old_maps), &told(new, &new_maps)), is_told))
 }
 
-fn cuts<'a>(layers: &[Descriptor], maps: &'a Maps) -> Vec<Cut<'a>> {
-    let cut = |layer: &Descriptor| Cut { digest: layer.digest, size: layer.size, pieces: maps.get(&layer.digest) };
-    layers.iter().map(cut).collect()
+fn told<'a>(layers: &[Descriptor], maps: &'a Maps) -> Vec<LayerPieces<'a>> {
+    let of = |layer: &Descriptor| LayerPieces { digest: layer.digest, size: layer.size, pieces: maps.get(&layer.digest) };
+    layers.iter().map(of).collect()
 }
 
 async fn maps(source: &dyn Source, layers: impl Iterator<Item = &Descriptor>) -> Result<Maps, Failure> {
