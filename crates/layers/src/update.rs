@@ -57,3 +57,40 @@ impl Update {
         update
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::piece::Piece;
+
+    fn digest(number: u8) -> Digest {
+        Digest::sha256(&[number])
+    }
+
+    /// Pieces of these lengths, each with a letter that tells what it is, after a gap of 3 bytes.
+    fn map(pieces: &[(u8, u64)]) -> PieceMap {
+        let mut offset = 3;
+        let piece = |(letter, length): &(u8, u64)| {
+            offset += length;
+            Piece { offset: offset - length, length: *length, identity: Identity::Stored([*letter; 8]) }
+        };
+        PieceMap::of(pieces.iter().map(piece).collect())
+    }
+
+    #[test]
+    fn an_update_costs_what_is_in_no_known_piece() {
+        let base = LayerPieces { digest: digest(0), size: 1000, pieces: None };
+        let (old, new) =
+            (map(&[(b'a', 10), (b'b', 20), (b'c', 30)]), map(&[(b'a', 10), (b'x', 25), (b'c', 30), (b'b', 21), (b'x', 25)]));
+        let before = [base, LayerPieces { digest: digest(1), size: 70, pieces: Some(&old) }];
+        let layer = LayerPieces { digest: digest(2), size: 120, pieces: Some(&new) };
+        let whole = LayerPieces { digest: digest(3), size: 500, pieces: None };
+        let update = Update::of(&before, &[base, layer, whole, whole]);
+        // Of the layer: 40 bytes are had, x counts once, b has another length, and 9 bytes are in no piece.
+        let piece_bytes = 500 + 120 - 40 - 25;
+        assert_eq!(update, Update { shared: 1, shared_bytes: 1000, new: 2, new_bytes: 620, piece_bytes });
+        assert_eq!(Update::of(&before, &before).piece_bytes, 0);
+        let uncut = Update::of(&[base], &[LayerPieces { pieces: None, ..layer }]);
+        assert_eq!((uncut.piece_bytes, uncut.new_bytes), (120, 120));
+    }
+}

@@ -1,6 +1,7 @@
 //! The files of an image: its layers laid over each other, without laying them out.
 
 mod scan;
+mod toc;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use crate::packages::Content;
 use crate::{Entry, EntryPath, Kind, LayersError, Time};
+
+pub use toc::Wanted;
 
 /// What hides a file of the layers below stands before its name (image-spec, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -81,7 +84,7 @@ impl File {
 }
 
 /// What one layer changes. Entries are added in the archive's order; [`Listing::apply`] lays it over others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changeset {
     files: BTreeMap<EntryPath, Arc<File>>,
     /// Hard links to files of the layers below.

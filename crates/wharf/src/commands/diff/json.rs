@@ -3,10 +3,10 @@
 //! Keys are never renamed, and new ones may come: `a` and `b` are the two sides everywhere, what one of them has not is null, sizes are bytes.
 
 use serde_json::{Value, json};
+use wharf_layers::EntryPath;
 use wharf_layers::compare::{Altered, Aspect, Comparison};
 use wharf_layers::listing::{File, FileKind};
 use wharf_layers::packages::PackageName;
-use wharf_layers::EntryPath;
 
 use super::image::{Image, Pairs, Side};
 use super::report::Report;
@@ -27,12 +27,13 @@ pub fn document(before: &Side<'_>, after: &Side<'_>, pairs: &Pairs<'_>, is_same:
 
 /// The images of one platform.
 pub fn image(report: &Report<'_>, files: &Comparison<'_>) -> Value {
-    let side = |image: &Image| {
-        json!({"digest": image.digest.to_string(), "size": image.size(), "layers": image.manifest.layers.len()})
-    };
-    let config: Vec<_> = report.config.iter().map(|change| {
-        json!({"what": change.what, "name": change.name, "a": change.before, "b": change.after})
-    }).collect();
+    let side =
+        |image: &Image| json!({"digest": image.digest.to_string(), "size": image.size(), "layers": image.manifest.layers.len()});
+    let config: Vec<_> = report
+        .config
+        .iter()
+        .map(|change| json!({"what": change.what, "name": change.name, "a": change.before, "b": change.after}))
+        .collect();
     let update = &report.update;
     json!({
         "platform": report.after.platform.as_ref().map(ToString::to_string),
@@ -53,13 +54,10 @@ pub fn image(report: &Report<'_>, files: &Comparison<'_>) -> Value {
 
 fn packages(report: &Report<'_>) -> Value {
     let changes = &report.packages;
-    let [before, after] = changes.lists.map(|list| list.map(|(source, count)| json!({"source": source.as_str(), "count": count})));
-    let one = |(name, version): &(PackageName, String)| {
-        json!({"name": name.name, "architecture": name.architecture, "version": version})
-    };
-    let changed = |(name, old, new): &(PackageName, String, String)| {
-        json!({"name": name.name, "architecture": name.architecture, "a": old, "b": new})
-    };
+    let [before, after] =
+        changes.lists.map(|list| list.map(|(source, count)| json!({"source": source.as_str(), "count": count})));
+    let one = |(name, version): &(PackageName, String)| json!({"name": name.name, "architecture": name.architecture, "version": version});
+    let changed = |(name, old, new): &(PackageName, String, String)| json!({"name": name.name, "architecture": name.architecture, "a": old, "b": new});
     json!({
         "a": before,
         "b": after,
@@ -71,9 +69,8 @@ fn packages(report: &Report<'_>) -> Value {
 }
 
 fn files(files: &Comparison<'_>) -> Value {
-    let one = |(path, file): &(&EntryPath, &File)| {
-        json!({"path": path.to_string(), "kind": file.kind.as_str(), "size": file.size()})
-    };
+    let one =
+        |(path, file): &(&EntryPath, &File)| json!({"path": path.to_string(), "kind": file.kind.as_str(), "size": file.size()});
     let (before, after) = files.altered_bytes();
     json!({
         "added": files.added.iter().map(one).collect::<Vec<_>>(),

@@ -47,7 +47,11 @@ pub struct PackageChanges {
 
 impl<'a> Report<'a> {
     /// Compares two images.
-    pub async fn of(before: (&'a Side<'_>, &'a Image), after: (&'a Side<'_>, &'a Image), layers: &mut Layers) -> Result<Self, Failure> {
+    pub async fn of(
+        before: (&'a Side<'_>, &'a Image),
+        after: (&'a Side<'_>, &'a Image),
+        layers: &mut Layers,
+    ) -> Result<Self, Failure> {
         let (update, is_cut) = pieces::update(before, after).await?;
         let files = Files::of(before, after, layers).await?;
         let packages = files.as_ref().map(|files| PackageChanges::of(&files.packages_before, &files.packages_after));

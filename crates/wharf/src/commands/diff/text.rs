@@ -95,13 +95,7 @@ fn files_total(files: &Comparison<'_>) -> String {
 
 fn layers_total(report: &Report<'_>) -> String {
     let update = &report.update;
-    format!(
-        "{} shared ({}), {} new ({})",
-        update.shared,
-        ui::size(update.shared_bytes),
-        update.new,
-        ui::size(update.new_bytes)
-    )
+    format!("{} shared ({}), {} new ({})", update.shared, ui::size(update.shared_bytes), update.new, ui::size(update.new_bytes))
 }
 
 fn update_total(report: &Report<'_>) -> String {
