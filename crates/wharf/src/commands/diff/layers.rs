@@ -9,11 +9,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use wharf_client::{ClientError, Source};
 use wharf_layers::listing::Changeset;
 use wharf_layers::packages::Collector;
+use wharf_layers::toc::TocPlace;
 use wharf_layers::{Decoded, LayersError};
 use wharf_oci::{Descriptor, Hasher};
 
+use super::pieces::section;
 use crate::remote;
-use crate::ui::Failure;
+use crate::ui::{self, Failure};
 
 /// Pieces of a layer that are read ahead of the thread that decompresses it.
 const AHEAD: usize = 8;
@@ -35,8 +37,34 @@ impl Layers {
         Self::default()
     }
 
-    /// Reads a layer to its end. It is not kept: it is decompressed in a thread of its own while it comes, and compared with its digest.
+    /// What a layer changes: by its table of contents where it has one, else by reading it.
     pub async fn read(&mut self, source: &dyn Source, descriptor: &Descriptor) -> Result<Changeset, Failure> {
+        if let Some(place) = TocPlace::of(descriptor) {
+            match self.by_toc(source, descriptor, &place).await {
+                Ok(changes) => return Ok(changes),
+                Err(Unlisted::Damaged(error)) => {
+                    ui::detail(format_args!("The layer {} is read whole: {error}", descriptor.digest));
+                }
+                Err(Unlisted::Client(error)) => return Err(remote::failure(&error)),
+            }
+        }
+        self.whole(source, descriptor).await
+    }
+
+    async fn by_toc(&mut self, source: &dyn Source, descriptor: &Descriptor, place: &TocPlace) -> Result<Changeset, Unlisted> {
+        let table = section(source, descriptor, place.range()).await?;
+        let (changes, wanted) = Changeset::of_toc(place, &table, &self.collector)?;
+        for file in wanted {
+            let bytes = section(source, descriptor, file.range.clone()).await?;
+            let damaged = || LayersError::Toc(format!("{} is not what it says", file.path));
+            let content = file.decode(&bytes).ok_or_else(damaged)?;
+            self.collector.take(&file.path, file.content, &content)?;
+        }
+        Ok(changes)
+    }
+
+    /// Reads a layer to its end. It is not kept: it is decompressed in a thread of its own while it comes, and compared with its digest.
+    async fn whole(&mut self, source: &dyn Source, descriptor: &Descriptor) -> Result<Changeset, Failure> {
         let (sender, receiver) = channel(AHEAD);
         let mut collector = std::mem::take(&mut self.collector);
         let work = tokio::task::spawn_blocking(move || {
@@ -58,6 +86,24 @@ impl Layers {
             },
             Fed::Other => Err(Failure::new(format!("the layer {} is not what its digest says", descriptor.digest))),
         }
+    }
+}
+
+/// Why a table of contents was of no use.
+enum Unlisted {
+    Client(ClientError),
+    Damaged(LayersError),
+}
+
+impl From<ClientError> for Unlisted {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<LayersError> for Unlisted {
+    fn from(error: LayersError) -> Self {
+        Self::Damaged(error)
     }
 }
 
