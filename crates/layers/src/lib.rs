@@ -10,17 +10,21 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+pub mod compare;
 mod cut;
 mod decode;
 mod entry;
 mod error;
+pub mod listing;
 mod pack;
+pub mod packages;
 pub mod piece;
 mod system;
 pub mod tar;
 pub mod toc;
 pub mod tree;
 pub mod unpack;
+pub mod update;
 mod writer;
 
 pub use cut::{Cut, CutError};

@@ -1,5 +1,6 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod diff;
 mod inspect;
 mod label;
 mod pack;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use diff::Diff;
 pub use inspect::Inspect;
 pub use label::{Automatic, Label};
 pub use pack::{Compression, Execution, Pack};
@@ -35,6 +37,7 @@ impl Cli {
             Command::Catalog(_) => true,
             Command::List(options) => options.json,
             Command::Tags(options) => options.json,
+            Command::Diff(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
@@ -72,6 +75,8 @@ pub enum Command {
     Label(Label),
     /// Make an image of a root file system, in an OCI layout
     Pack(Box<Pack>),
+    /// Show what changed between two images: configuration, packages, files, and what an update costs
+    Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
     /// Show the configuration in force

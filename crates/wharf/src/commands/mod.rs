@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod completions;
 pub mod config;
 pub mod delete;
+pub mod diff;
 pub mod gc;
 pub mod help;
 pub mod import;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Catalog(options) => catalog::run(&settings()?, &options),
         Command::Inspect(options) => inspect::run(&settings()?, &options),
         Command::Label(options) => label::run(&settings()?, &options),
+        Command::Diff(options) => diff::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
