@@ -12,7 +12,7 @@ use super::image::{Image, Pairs, Side};
 use super::report::Report;
 
 /// All of it.
-pub fn document(before: &Side<'_>, after: &Side<'_>, pairs: &Pairs<'_>, is_same: bool, images: Vec<Value>) -> Value {
+pub fn document(before: &Side<'_>, after: &Side<'_>, pairs: &Pairs<'_>, is_same: bool, images: &[Value]) -> Value {
     let side = |side: &Side<'_>| json!({"name": side.picture.shown, "digest": side.picture.root.digest.to_string()});
     let platforms = |images: &[&Image]| images.iter().map(|image| image.platform_text()).collect::<Vec<_>>();
     json!({

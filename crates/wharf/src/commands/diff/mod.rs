@@ -62,7 +62,7 @@ pub fn run(settings: &Settings, options: &Diff) -> Result<ExitCode, Failure> {
             }
         }
         if options.json {
-            ui::print_json(&json::document(&before, &after, &pairs, is_same, documents))?;
+            ui::print_json(&json::document(&before, &after, &pairs, is_same, &documents))?;
         }
         output.end().map(|()| is_same)
     })?;
