@@ -41,6 +41,20 @@ pub enum LayersError {
     /// Compressed content that does not decompress.
     #[error("the layer does not decompress: {0}")]
     Compression(String),
+    /// A list of pieces that is none.
+    #[error("the list of the layer's pieces is damaged: {0}")]
+    Pieces(String),
+    /// A zstd:chunked table of contents that is none.
+    #[error("the layer's table of contents is damaged: {0}")]
+    Toc(String),
+    /// A level that a compression does not have.
+    #[error("{form} has no level {level}")]
+    Level {
+        /// The compression.
+        form: &'static str,
+        /// The level asked for.
+        level: i32,
+    },
     /// A compression that is not known here.
     #[error("the layer is compressed with {0}, which is not supported")]
     Unsupported(&'static str),

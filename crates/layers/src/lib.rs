@@ -10,9 +10,14 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+mod cut;
 mod entry;
 mod error;
 pub mod piece;
+pub mod toc;
+mod writer;
 
+pub use cut::{Cut, CutError};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
+pub use writer::{Form, Layer, LayerWriter, Undescribed};

@@ -4,6 +4,12 @@
 //! older version of a layer reads the list of the newer one with a single range request, copies the pieces that both have, and fetches
 //! the rest. The list is only ever believed for this: a layer put together from pieces counts once its whole digest is right.
 
+mod list;
+mod place;
+
+pub(crate) use list::ListBuilder;
+pub use place::ListPlace;
+
 /// What tells a piece from other pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
@@ -35,5 +41,10 @@ impl PieceMap {
     /// Pieces in the order in which they lie in the layer.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// Pieces that are known to be in order, without overlap and inside the layer.
+    pub(crate) fn of(pieces: Vec<Piece>) -> Self {
+        Self { pieces }
     }
 }
