@@ -1,5 +1,6 @@
 //! Images in files: OCI layouts, as folders and in archives, and Docker's archives.
 
+mod archive;
 mod content;
 mod docker;
 mod error;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use crate::document::short;
 use crate::{Descriptor, Digest, Document, DocumentError, ImageIndex, MAX_MANIFEST, media_type};
+pub use archive::write_archive;
 pub use error::LayoutError;
 use members::{Members, Span};
 pub use writer::{LayoutWriter, Staged};

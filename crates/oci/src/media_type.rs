@@ -44,6 +44,19 @@ pub fn is_index(media_type: &str) -> bool {
     [OCI_INDEX, DOCKER_LIST].contains(&media_type)
 }
 
+/// The specification's own media type for what Docker has one of its own for, in a form that is the same: manifests, configurations and layers.
+pub fn as_oci(media_type: &str) -> &str {
+    match media_type {
+        DOCKER_MANIFEST => OCI_MANIFEST,
+        DOCKER_LIST => OCI_INDEX,
+        DOCKER_CONFIG => OCI_CONFIG,
+        "application/vnd.docker.image.rootfs.diff.tar" => OCI_LAYER,
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => OCI_LAYER_GZIP,
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => OCI_LAYER_ZSTD,
+        other => other,
+    }
+}
+
 /// Whether content of this type may lie elsewhere than in the registry, so that a manifest may name it without pushing it
 /// (image-spec, "Non-Distributable Layers"; Docker's foreign layers).
 pub fn may_be_elsewhere(media_type: &str) -> bool {
@@ -54,6 +67,15 @@ pub fn may_be_elsewhere(media_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_docker_calls_otherwise_has_a_name_in_the_specification() {
+        assert_eq!(as_oci(DOCKER_LIST), OCI_INDEX);
+        assert_eq!(as_oci("application/vnd.docker.image.rootfs.diff.tar.gzip"), OCI_LAYER_GZIP);
+        for other in [OCI_LAYER_ZSTD, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "a/b"] {
+            assert_eq!(as_oci(other), other);
+        }
+    }
 
     #[test]
     fn a_media_type_is_two_tokens() {

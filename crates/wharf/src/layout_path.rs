@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use wharf_oci::Layout;
+use wharf_oci::{Descriptor, Layout};
+
+use crate::ui::Failure;
 
 /// How archives are called, those too that must be decompressed first and are told so.
 const ARCHIVES: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"];
@@ -26,4 +28,22 @@ pub fn find(argument: &str) -> Option<(PathBuf, Option<String>)> {
 /// Whether it can only have been meant as a path.
 pub fn is_meant(argument: &str) -> bool {
     argument.starts_with(['/', '.']) || argument.ends_with(".tar") || argument.ends_with("-oci")
+}
+
+/// The image of a layout that is meant: the one of this name, or the only one.
+pub fn one_of(layout: &Layout, name: Option<&str>) -> Result<Descriptor, Failure> {
+    let path = layout.path().display();
+    let meant = layout.images().iter().filter(|image| name.is_none_or(|name| image.name.as_deref() == Some(name)));
+    let mut meant: Vec<_> = meant.map(|image| &image.descriptor).collect();
+    meant.dedup_by_key(|descriptor| descriptor.digest);
+    let names = || {
+        let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
+        if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) }
+    };
+    match (meant.as_slice(), name) {
+        ([one], _) => Ok((*one).clone()),
+        ([], Some(name)) => Err(Failure::new(format!("{path} holds no image called {name}")).hint(names())),
+        ([], None) => Err(Failure::new(format!("{path} holds no image"))),
+        _ => Err(Failure::new(format!("{path} holds several images")).hint(format!("{path}:NAME picks one: {}", names()))),
+    }
 }

@@ -82,7 +82,7 @@ impl Picture {
         match whereabouts {
             Whereabouts::Layout { path, name } => {
                 let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
-                let root = one_of(&layout, name.as_deref())?;
+                let root = layout_path::one_of(&layout, name.as_deref())?;
                 let shown = match name {
                     Some(name) => format!("{}:{name}", path.display()),
                     None => path.display().to_string(),
@@ -160,23 +160,5 @@ impl Picture {
             }
             _ => Ok(wanted),
         }
-    }
-}
-
-/// The image of a layout that is meant: the one of this name, or the only one.
-fn one_of(layout: &Layout, name: Option<&str>) -> Result<Descriptor, Failure> {
-    let path = layout.path().display();
-    let meant = layout.images().iter().filter(|image| name.is_none_or(|name| image.name.as_deref() == Some(name)));
-    let mut meant: Vec<_> = meant.map(|image| &image.descriptor).collect();
-    meant.dedup_by_key(|descriptor| descriptor.digest);
-    let names = || {
-        let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
-        if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) }
-    };
-    match (meant.as_slice(), name) {
-        ([one], _) => Ok((*one).clone()),
-        ([], Some(name)) => Err(Failure::new(format!("{path} holds no image called {name}")).hint(names())),
-        ([], None) => Err(Failure::new(format!("{path} holds no image"))),
-        _ => Err(Failure::new(format!("{path} holds several images")).hint(format!("{path}:NAME picks one: {}", names()))),
     }
 }

@@ -33,6 +33,15 @@ impl Failure {
         Self::Report { message: message.into(), causes: Vec::new(), hint: None }
     }
 
+    /// What an error says, with its causes.
+    pub fn of(error: &dyn std::error::Error) -> Self {
+        let failure = Self::new(error.to_string());
+        match error.source() {
+            Some(source) => failure.because(source),
+            None => failure,
+        }
+    }
+
     /// The same with a cause and all that is behind it.
     #[must_use]
     pub fn because(mut self, error: &dyn std::error::Error) -> Self {
