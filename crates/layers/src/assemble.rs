@@ -38,12 +38,21 @@ impl<Id> Part<Id> {
     }
 }
 
+/// A piece of the layer.
+#[derive(Debug)]
+struct Wanted<Id> {
+    /// Where in the layer it is.
+    range: Range<u64>,
+    /// What it was found in, and where in that.
+    found: Option<(Id, u64)>,
+}
+
 /// Looks in older layers for the pieces of a newer one.
 #[derive(Debug)]
 pub struct Assembly<Id> {
     size: u64,
-    /// Where in the layer each piece is wanted, and where it was found.
-    wanted: Vec<(Range<u64>, Option<(Id, u64)>)>,
+    /// The pieces, in order.
+    wanted: Vec<Wanted<Id>>,
     /// By what a piece is and its length: the first of those that are wanted, and for each of them the next one that is the same.
     first: HashMap<(Identity, u64), usize>,
     next: Vec<Option<usize>>,
@@ -58,7 +67,7 @@ impl<Id: Copy + PartialEq> Assembly<Id> {
         for (index, piece) in pieces().enumerate() {
             next.push(first.insert((piece.identity, piece.length), index));
         }
-        let wanted = pieces().map(|piece| (piece.offset..piece.offset + piece.length, None)).collect();
+        let wanted = pieces().map(|piece| Wanted { range: piece.offset..piece.offset + piece.length, found: None }).collect();
         Self { size, wanted, first, next }
     }
 
@@ -68,7 +77,7 @@ impl<Id: Copy + PartialEq> Assembly<Id> {
             // Each kind of piece is found once, and is then not looked for any more.
             let mut place = self.first.remove(&(piece.identity, piece.length));
             while let Some(index) = place {
-                self.wanted[index].1 = Some((id, piece.offset));
+                self.wanted[index].found = Some((id, piece.offset));
                 place = self.next[index];
             }
         }
@@ -84,7 +93,7 @@ impl<Id: Copy + PartialEq> Assembly<Id> {
     pub fn plan(self, known: Option<(Id, Range<u64>)>) -> Vec<Part<Id>> {
         let mut parts = Parts { parts: Vec::new(), known };
         let mut at = 0;
-        for (range, found) in self.wanted {
+        for Wanted { range, found } in self.wanted {
             parts.fetch(at..range.start);
             at = range.end;
             match found {
@@ -153,10 +162,11 @@ impl<Id: Copy + PartialEq> Parts<Id> {
     fn push(&mut self, part: Part<Id>) {
         match (self.parts.last_mut(), &part) {
             (Some(Part::Remote { length, .. }), Part::Remote { length: more, .. }) => *length += more,
-            (
-                Some(Part::Local { id, offset, length }),
-                Part::Local { id: same, offset: next, length: more },
-            ) if id == same && *offset + *length == *next => *length += more,
+            (Some(Part::Local { id, offset, length }), Part::Local { id: same, offset: next, length: more })
+                if id == same && *offset + *length == *next =>
+            {
+                *length += more;
+            }
             _ => self.parts.push(part),
         }
     }

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+pub mod assemble;
 mod cut;
 mod entry;
 mod error;

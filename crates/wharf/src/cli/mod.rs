@@ -1,11 +1,13 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod pull;
 mod remote;
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
@@ -49,6 +51,8 @@ pub enum Command {
     Status(Listing),
     /// Push the images that a build made, or those named
     Push(Push),
+    /// Pull an image into an OCI layout; of a newer version only what changed is fetched
+    Pull(Pull),
     /// Copy an image of another registry into this one, for all platforms
     Import(Import),
     /// Remove a tag, or a manifest with its tags

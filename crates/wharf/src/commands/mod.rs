@@ -11,6 +11,7 @@ pub mod info;
 pub mod launch;
 pub mod list;
 pub mod man;
+pub mod pull;
 pub mod push;
 pub mod script;
 pub mod serve;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
+        Command::Pull(options) => pull::run(&settings()?, &options),
         Command::Import(options) => import::run(&settings()?, &options),
         Command::Delete(options) => delete::run(&settings()?, &options),
         Command::List(options) => list::run(&settings()?, &options),
