@@ -68,6 +68,14 @@ pub enum LayersError {
         /// Why it cannot be.
         source: io::Error,
     },
+    /// Something that the system allows root alone.
+    #[error("cannot {what} {}: run as root, under pseudo or fakeroot, or with --rootless", path.display())]
+    Privileged {
+        /// What was to be done: `set the owner of`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The stream that a layer is read from, or written to, fails.
     #[error("{what} fails")]
     Stream {
@@ -84,8 +92,19 @@ impl LayersError {
         move |source| Self::File { what, path: path.into(), source }
     }
 
-    /// Makes an I/O error one of a stream.
+    /// Makes an I/O error one of a stream, unless it is one of these that came through a reader.
     pub(crate) fn stream(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Stream { what, source }
+        move |source| source.downcast::<Self>().unwrap_or_else(|source| Self::Stream { what, source })
+    }
+}
+
+/// For readers, whose errors have to be I/O errors; [`LayersError::stream`] finds it again.
+impl From<LayersError> for io::Error {
+    fn from(error: LayersError) -> Self {
+        let kind = match &error {
+            LayersError::Stream { source, .. } => source.kind(),
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
     }
 }

@@ -11,14 +11,26 @@
 
 pub mod annotation;
 pub mod assemble;
+pub mod compare;
 mod cut;
+mod decode;
 mod entry;
 mod error;
+pub mod listing;
+mod pack;
+pub mod packages;
 pub mod piece;
+mod system;
+pub mod tar;
 pub mod toc;
+pub mod tree;
+pub mod unpack;
+pub mod update;
 mod writer;
 
 pub use cut::{Cut, CutError};
+pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};
 pub use error::LayersError;
+pub use pack::pack;
 pub use writer::{Form, Layer, LayerWriter, Undescribed};

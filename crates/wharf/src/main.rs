@@ -1,6 +1,7 @@
 //! The `wharf` command: a container registry that is started, watched and stopped with one program.
 
 mod access;
+mod automatic_labels;
 mod cli;
 mod commands;
 mod config;
@@ -12,9 +13,10 @@ mod listen;
 mod logging;
 mod notify;
 mod origin;
-#[expect(dead_code, reason = "its commands come next")]
+#[expect(dead_code, reason = "`pull` and `diff` come next")]
 mod picture;
 mod ports;
+mod printable;
 mod progress;
 mod remote;
 mod secrets;

@@ -6,20 +6,29 @@ use sha2::{Digest as _, Sha256};
 use super::{Form, crc64};
 use crate::LayersError;
 
-/// A piece to compress.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// Its bytes in the archive.
+/// Pieces to compress, one after the other: small ones are not worth being handed over each by itself.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Their bytes in the archive.
     pub data: Vec<u8>,
-    /// Whether it is content of a file, by whose own hashes a table of contents knows it.
-    pub is_content: bool,
+    /// How many of those each has, and whether it is content of a file, by whose own hashes a table of contents knows it.
+    pub pieces: Vec<(usize, bool)>,
+}
+
+/// Pieces that were compressed.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Their bytes in the layer.
+    pub stored: Vec<u8>,
+    /// What each is.
+    pub pieces: Vec<Stored>,
 }
 
 /// A piece that was compressed.
 #[derive(Debug)]
-pub(super) struct Done {
-    /// Its bytes in the layer.
-    pub stored: Vec<u8>,
+pub(super) struct Stored {
+    /// Bytes in the layer.
+    pub length: u64,
     /// The start of their SHA-256.
     pub identity: [u8; 8],
     /// Of content in a zstd:chunked layer: what a table of contents says of it.
@@ -37,12 +46,16 @@ pub(super) struct Content {
 /// Compresses pieces, each by itself: the same bytes become the same bytes, whatever came before them.
 pub(super) struct Encoder {
     kind: Kind,
-    /// Room for the longest piece yet.
-    room: Vec<u8>,
-    /// What the last piece of nothing but zeros became, and how long it was.
-    zeros: Option<(usize, Vec<u8>, Option<Content>)>,
+    /// The last piece of nothing but zeros: such pieces often follow one another.
+    zeros: Option<Zeros>,
     /// Whether pieces of content are hashed for a table of contents.
     hashes: bool,
+}
+
+struct Zeros {
+    length: usize,
+    stored: Vec<u8>,
+    content: Option<Content>,
 }
 
 enum Kind {
@@ -67,54 +80,60 @@ impl Encoder {
             }
             Form::Plain => return Ok(None),
         };
-        Ok(Some(Self { kind, room: Vec::new(), zeros: None, hashes: matches!(form, Form::ZstdChunked { .. }) }))
+        Ok(Some(Self { kind, zeros: None, hashes: matches!(form, Form::ZstdChunked { .. }) }))
     }
 
-    /// Compresses a piece.
-    pub fn encode(&mut self, job: Job) -> Result<Done, LayersError> {
-        let zeros = job.data.iter().all(|byte| *byte == 0);
+    /// Compresses pieces, and puts them behind one another into `done`.
+    pub fn encode(&mut self, batch: &Batch, done: &mut Done) -> Result<(), LayersError> {
+        let mut data = batch.data.as_slice();
+        for (length, is_content) in &batch.pieces {
+            let (piece, rest) = data.split_at(*length);
+            data = rest;
+            let start = done.stored.len();
+            let content = self.piece(piece, *is_content, &mut done.stored)?;
+            let stored = &done.stored[start..];
+            done.pieces.push(Stored { length: stored.len() as u64, identity: identity(stored), content });
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, data: &[u8], is_content: bool, out: &mut Vec<u8>) -> Result<Option<Content>, LayersError> {
+        let hashes = self.hashes && is_content;
+        let zeros = data.iter().all(|byte| *byte == 0);
         if zeros
-            && let Some((length, stored, content)) = &self.zeros
-            && *length == job.data.len()
+            && let Some(former) = &self.zeros
+            && former.length == data.len()
         {
-            let content = content.clone().filter(|_| job.is_content);
-            return Ok(Done { identity: identity(stored), stored: stored.clone(), content });
+            out.extend_from_slice(&former.stored);
+            return Ok(former.content.clone().filter(|_| hashes));
         }
-        let stored = self.compress(&job.data)?;
-        let content = (self.hashes && (job.is_content || zeros)).then(|| Content {
-            sha256: Sha256::digest(&job.data).into(),
-            crc64: crc64::of(&job.data),
-            zeros,
-        });
+        let start = out.len();
+        self.compress(data, out)?;
+        let content = || Content { sha256: Sha256::digest(data).into(), crc64: crc64::of(data), zeros };
         if zeros {
-            self.zeros = Some((job.data.len(), stored.clone(), content.clone()));
+            self.zeros = Some(Zeros { length: data.len(), stored: out[start..].to_vec(), content: self.hashes.then(content) });
         }
-        Ok(Done { identity: identity(&stored), stored, content: content.filter(|_| job.is_content) })
+        Ok(hashes.then(content))
     }
 
-    fn compress(&mut self, data: &[u8]) -> Result<Vec<u8>, LayersError> {
-        match &mut self.kind {
+    fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), LayersError> {
+        let start = out.len();
+        let length = match &mut self.kind {
             Kind::Gzip { deflate, stored } => {
                 let compressor = if looks_random(data) { stored } else { deflate };
-                let bound = compressor.gzip_compress_bound(data.len());
-                if self.room.len() < bound {
-                    self.room.resize(bound, 0);
-                }
+                out.resize(start + compressor.gzip_compress_bound(data.len()), 0);
                 // Without a time and of an unknown system, as this library writes the header.
-                let length = compressor.gzip_compress(data, &mut self.room);
-                let length = length.map_err(|_| LayersError::Compression("a piece does not fit its bound".to_owned()))?;
-                Ok(self.room[..length].to_vec())
+                let length = compressor.gzip_compress(data, &mut out[start..]);
+                length.map_err(|_| LayersError::Compression("a piece does not fit its bound".to_owned()))?
             }
             Kind::Zstd(compressor) => {
-                let bound = zstd::zstd_safe::compress_bound(data.len());
-                if self.room.len() < bound {
-                    self.room.resize(bound, 0);
-                }
-                let length = compressor.compress_to_buffer(data, self.room.as_mut_slice());
-                let length = length.map_err(LayersError::stream("compressing a piece"))?;
-                Ok(self.room[..length].to_vec())
+                out.resize(start + zstd::zstd_safe::compress_bound(data.len()), 0);
+                let length = compressor.compress_to_buffer(data, &mut out[start..]);
+                length.map_err(LayersError::stream("compressing a piece"))?
             }
-        }
+        };
+        out.truncate(start + length);
+        Ok(())
     }
 }
 
@@ -143,5 +162,5 @@ fn looks_random(data: &[u8]) -> bool {
     // For random bytes the sum of squares is near n²/256 + n; code and text have several times as much.
     let squares: u64 = counts.iter().map(|count| u64::from(*count) * u64::from(*count)).sum();
     let n = 4 * SAMPLE as u64;
-    squares * 256 < (n * n / 100) * 112
+    squares * 256 < (n * n / 100) * 106
 }

@@ -15,7 +15,6 @@ use wharf_oci::{Algorithm, Descriptor, Digest};
 
 use self::chunked::Table;
 pub use self::chunked::Undescribed;
-use self::encode::Job;
 use self::output::Output;
 use self::pipeline::Pipeline;
 use crate::annotation::{CUT, PIECES};
@@ -200,7 +199,10 @@ impl<W: Write> LayerWriter<W> {
         self.unless_failed(|writer| {
             writer.end_member()?;
             writer.end_run()?;
-            while writer.write_piece(true)? {}
+            if let Some(pipeline) = &mut writer.pipeline {
+                pipeline.hand_over();
+            }
+            while writer.write_batch(true)? {}
             Ok(())
         })?;
         let mut annotations = BTreeMap::new();
@@ -322,23 +324,28 @@ impl<W: Write> LayerWriter<W> {
 
     /// Hands a piece to the threads, and writes those that are done.
     fn put(&mut self, piece: &[u8], is_content: bool) -> Result<(), LayersError> {
-        let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
-        pipeline.put(Job { data: piece.to_vec(), is_content });
-        while self.write_piece(self.pipeline.as_ref().is_some_and(Pipeline::is_full))? {}
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.put(piece, is_content);
+        }
+        while self.write_batch(self.pipeline.as_ref().is_some_and(Pipeline::is_full))? {}
         Ok(())
     }
 
-    /// Writes the foremost piece if it is done, or waits for it. Whether there was one.
-    fn write_piece(&mut self, wait: bool) -> Result<bool, LayersError> {
+    /// Writes the foremost pieces if they are done, or waits for them. Whether there were any.
+    fn write_batch(&mut self, wait: bool) -> Result<bool, LayersError> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(false) };
         let Some(done) = pipeline.take(wait) else { return Ok(false) };
         let done = done?;
-        let offset = self.output.offset();
+        let mut offset = self.output.offset();
         self.output.write(&done.stored)?;
-        self.list.push(done.stored.len() as u64, done.identity);
-        if let Some(table) = &mut self.table {
-            table.written(offset, &done)?;
+        for piece in &done.pieces {
+            self.list.push(piece.length, piece.identity);
+            if let Some(table) = &mut self.table {
+                table.written(offset, piece)?;
+            }
+            offset += piece.length;
         }
+        pipeline.give_back(done);
         Ok(true)
     }
 }

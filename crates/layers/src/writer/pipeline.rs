@@ -1,40 +1,51 @@
 //! Pieces compressed by several threads and handed back in order.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Form;
-use super::encode::{Done, Encoder, Job};
+use super::encode::{Batch, Done, Encoder};
 use crate::LayersError;
 
-/// Bytes of pieces that are on their way at most, as they came and as they became. A single piece more is always let in.
-const ON_THEIR_WAY: usize = 12 << 20;
+/// Bytes that make a batch. With a piece of the largest usual kind on top it has three times as many at most.
+const BATCH: usize = 128 << 10;
+/// Batches that wait to be compressed or written, besides those that are being compressed.
+const WAITING: usize = 8;
+
 /// Threads that compress. Dropped, they end.
+///
+/// What batches are made of is used again and again: between threads, allocators are slow to give memory back.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// The pieces that are to be handed over next.
+    next: Batch,
+    /// Batches that were handed over and not yet taken back.
     on_their_way: usize,
-    lengths: VecDeque<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is a piece to compress, or nothing more to do.
+    /// There is a batch to compress, or nothing more to do.
     work: Condvar,
-    /// The foremost piece is done.
+    /// The foremost batch is done.
     done: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Pieces that no thread has taken, with their places in the order.
-    jobs: VecDeque<(u64, Job)>,
-    /// What became of the pieces from `first` on; none yet for those that are under way.
+    /// Batches that no thread has taken, with their places in the order.
+    jobs: VecDeque<(u64, Batch)>,
+    /// What became of the batches from `first` on; none yet for those that are under way.
     results: VecDeque<Option<Result<Done, LayersError>>>,
+    /// Empty ones.
+    batches: Vec<Batch>,
+    dones: Vec<Done>,
     first: u64,
     closed: bool,
 }
@@ -49,7 +60,7 @@ impl Shared {
 impl Pipeline {
     /// Starts `threads` threads, at least one. None of them for a plain archive, whose pieces are not to be compressed.
     pub fn new(form: Form, threads: usize) -> Result<Option<Self>, LayersError> {
-        let mut pipeline = Self { shared: Arc::default(), threads: Vec::new(), on_their_way: 0, lengths: VecDeque::new() };
+        let mut pipeline = Self { shared: Arc::default(), threads: Vec::new(), next: Batch::default(), on_their_way: 0 };
         for _ in 0..threads.max(1) {
             let Some(encoder) = Encoder::new(form)? else { return Ok(None) };
             let shared = pipeline.shared.clone();
@@ -59,43 +70,57 @@ impl Pipeline {
         Ok(Some(pipeline))
     }
 
-    /// Whether pieces are to be taken out before another is put in.
+    /// Whether batches are to be taken out before another piece is put in.
     pub fn is_full(&self) -> bool {
-        self.on_their_way >= ON_THEIR_WAY
+        self.on_their_way >= self.threads.len() + WAITING
     }
 
     /// Puts in a piece.
-    pub fn put(&mut self, job: Job) {
-        self.on_their_way += 2 * job.data.len();
-        self.lengths.push_back(job.data.len());
+    pub fn put(&mut self, piece: &[u8], is_content: bool) {
+        self.next.data.extend_from_slice(piece);
+        self.next.pieces.push((piece.len(), is_content));
+        if self.next.data.len() >= BATCH {
+            self.hand_over();
+        }
+    }
+
+    /// Lets the threads have the pieces that were put in last, few as they may be.
+    pub fn hand_over(&mut self) {
+        if self.next.pieces.is_empty() {
+            return;
+        }
         let mut state = self.shared.state();
+        let empty = state.batches.pop().unwrap_or_default();
         let place = state.first + state.results.len() as u64;
         state.results.push_back(None);
-        state.jobs.push_back((place, job));
+        state.jobs.push_back((place, mem::replace(&mut self.next, empty)));
+        self.on_their_way += 1;
         drop(state);
         self.shared.work.notify_one();
     }
 
-    /// Takes out the foremost piece if it is done; waits for it if `wait` says so. None when there is no such piece.
+    /// Takes out the foremost batch if it is done; waits for it if `wait` says so. None when there is no such batch.
     pub fn take(&mut self, wait: bool) -> Option<Result<Done, LayersError>> {
         let mut state = self.shared.state();
         loop {
-            match state.results.front_mut() {
-                None => return None,
-                Some(result) => {
-                    if let Some(result) = result.take() {
-                        state.results.pop_front();
-                        state.first += 1;
-                        self.on_their_way -= 2 * self.lengths.pop_front().unwrap_or(0);
-                        return Some(result);
-                    }
-                }
+            if let Some(result) = state.results.front_mut()?.take() {
+                state.results.pop_front();
+                state.first += 1;
+                self.on_their_way -= 1;
+                return Some(result);
             }
             if !wait {
                 return None;
             }
             state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes back a batch whose pieces were written.
+    pub fn give_back(&mut self, mut done: Done) {
+        done.stored.clear();
+        done.pieces.clear();
+        self.shared.state().dones.push(done);
     }
 }
 
@@ -117,12 +142,17 @@ impl Drop for Pipeline {
 fn work(shared: &Shared, mut encoder: Encoder) {
     let mut state = shared.state();
     loop {
-        if let Some((place, job)) = state.jobs.pop_front() {
+        if let Some((place, mut batch)) = state.jobs.pop_front() {
+            let mut done = state.dones.pop().unwrap_or_default();
             drop(state);
-            // Whoever waits for this piece is told, whatever happens.
-            let result = panic::catch_unwind(AssertUnwindSafe(|| encoder.encode(job)));
+            // Whoever waits for this batch is told, whatever happens.
+            let result = panic::catch_unwind(AssertUnwindSafe(|| encoder.encode(&batch, &mut done)));
             let result = result.unwrap_or_else(|_| Err(LayersError::Compression("a thread panicked".to_owned())));
+            let result = result.map(|()| done);
+            batch.data.clear();
+            batch.pieces.clear();
             state = shared.state();
+            state.batches.push(batch);
             let index = (place - state.first) as usize;
             if let Some(slot) = state.results.get_mut(index) {
                 *slot = Some(result);

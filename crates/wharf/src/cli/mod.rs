@@ -1,5 +1,9 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
+mod diff;
+mod inspect;
+mod label;
+mod pack;
 mod pull;
 mod remote;
 
@@ -7,6 +11,10 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use diff::Diff;
+pub use inspect::Inspect;
+pub use label::{Automatic, Label};
+pub use pack::{Compression, Execution, Pack};
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
@@ -31,8 +39,10 @@ impl Cli {
             Command::Catalog(_) => true,
             Command::List(options) => options.json,
             Command::Tags(options) => options.json,
+            Command::Diff(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
+            Command::Inspect(options) => options.json || options.raw || options.config,
             Command::Config(Config::Check { json, .. }) => *json,
             Command::Config(Config::Template) | Command::Completions { .. } => true,
             _ => false,
@@ -63,6 +73,14 @@ pub enum Command {
     Tags(Tags),
     /// Print the names of all images, as JSON
     Catalog(Catalog),
+    /// Show an image: platforms, size, layers, labels, how it is run
+    Inspect(Inspect),
+    /// Put labels on the images of a layout, and take them off
+    Label(Label),
+    /// Make an image of a root file system, in an OCI layout
+    Pack(Box<Pack>),
+    /// Show what changed between two images: configuration, packages, files, and what an update costs
+    Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
     /// Show the configuration in force

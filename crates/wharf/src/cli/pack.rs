@@ -36,9 +36,12 @@ pub struct Pack {
     /// How the image is to be run, and what is to be known of it.
     #[command(flatten)]
     pub execution: Execution,
-    /// Labels that are worked out.
+    /// Put on the labels org.opencontainers.image.revision, .ref.name, .created and .version, too; those of --label win
+    #[arg(long)]
+    pub auto: bool,
+    /// Which automatic labels, and when the image is made.
     #[command(flatten)]
-    pub automatic: super::AutomaticLabels,
+    pub automatic: super::Automatic,
 }
 
 /// Forms of layers.

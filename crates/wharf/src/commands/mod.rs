@@ -4,13 +4,17 @@ pub mod catalog;
 pub mod completions;
 pub mod config;
 pub mod delete;
+pub mod diff;
 pub mod gc;
 pub mod help;
 pub mod import;
 pub mod info;
+pub mod inspect;
+pub mod label;
 pub mod launch;
 pub mod list;
 pub mod man;
+pub mod pack;
 pub mod pull;
 pub mod push;
 pub mod script;
@@ -39,11 +43,15 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc(options) => gc::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
         Command::Pull(options) => pull::run(&settings()?, &options),
+        Command::Pack(options) => pack::run(&settings()?, &options),
         Command::Import(options) => import::run(&settings()?, &options),
         Command::Delete(options) => delete::run(&settings()?, &options),
         Command::List(options) => list::run(&settings()?, &options),
         Command::Tags(options) => tags::run(&settings()?, &options),
         Command::Catalog(options) => catalog::run(&settings()?, &options),
+        Command::Inspect(options) => inspect::run(&settings()?, &options),
+        Command::Label(options) => label::run(&settings()?, &options),
+        Command::Diff(options) => diff::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),

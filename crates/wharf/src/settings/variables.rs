@@ -71,6 +71,12 @@ pub const IMAGE_VERSION: Variable =
 /// The build's name of the architecture.
 pub const TARGET_ARCH: Variable =
     variable("TARGET_ARCH", "", "the build's own name of the images' architecture, for the strategy arch");
+/// When the build is said to have been.
+pub const SOURCE_DATE_EPOCH: Variable = variable(
+    "SOURCE_DATE_EPOCH",
+    "",
+    "time of the build in seconds since 1970, for what is to be the same in every build [default: now]",
+);
 /// Where credentials come from.
 pub const AUTH_MODE: Variable =
     variable("CONTAINER_REGISTRY_AUTH_MODE", "none", "where credentials come from: none home authfile credsfile env");
@@ -120,6 +126,7 @@ pub static VARIABLES: &[&Variable] = &[
     &TAG_STRATEGY,
     &IMAGE_VERSION,
     &TARGET_ARCH,
+    &SOURCE_DATE_EPOCH,
     &AUTH_MODE,
     &AUTHFILE,
     &CREDSFILE,

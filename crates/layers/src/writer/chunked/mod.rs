@@ -18,7 +18,7 @@ use wharf_oci::Digest;
 
 use self::tar_split::TarSplit;
 use self::zstd_text::ZstdText;
-use super::encode::{Content, Done};
+use super::encode::{Content, Stored};
 use super::output::Output;
 use super::{crc64, sha256};
 use crate::annotation::{CHUNKED_PREFIXES, MANIFEST_CHECKSUM, MANIFEST_POSITION, TARSPLIT_POSITION};
@@ -226,14 +226,14 @@ impl Table {
     }
 
     /// The foremost piece was written, at this offset of the layer.
-    pub fn written(&mut self, offset: u64, done: &Done) -> Result<(), LayersError> {
+    pub fn written(&mut self, offset: u64, piece: &Stored) -> Result<(), LayersError> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         while let Some(step) = parts.steps.pop_front() {
             match step {
                 Step::Headers => break,
                 Step::Content(length) => {
-                    let end = offset + done.stored.len() as u64;
-                    if let (Some(open), Some(content)) = (&mut parts.open, &done.content) {
+                    let end = offset + piece.length;
+                    if let (Some(open), Some(content)) = (&mut parts.open, &piece.content) {
                         open.add(offset, end, length, content);
                     }
                     break;

@@ -1,5 +1,7 @@
 //! The configuration of an image: what its base says, and over it what was asked for.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use wharf_oci::{Digest, Platform};
 
@@ -65,7 +67,7 @@ impl Wanted {
         &self,
         base: Option<&Value>,
         platform: &Platform,
-        labels: &[(String, String)],
+        labels: &BTreeMap<String, String>,
         diff_ids: &[Digest],
         created: &str,
     ) -> Value {
@@ -100,7 +102,7 @@ impl Wanted {
         Value::Object(root)
     }
 
-    fn execution(&self, config: &mut Map<String, Value>, labels: &[(String, String)]) {
+    fn execution(&self, config: &mut Map<String, Value>, labels: &BTreeMap<String, String>) {
         if let Some(words) = &self.entrypoint {
             config.insert("Entrypoint".to_owned(), json!(words));
             // The arguments of a base were for its own program.
@@ -118,7 +120,9 @@ impl Wanted {
             let mut env = list(config.remove("Env"));
             for (name, value) in &self.env {
                 let set = json!(format!("{name}={value}"));
-                let is_same = |known: &Value| known.as_str().and_then(|known| known.split_once('=')).is_some_and(|(known, _)| known == name);
+                let is_same = |known: &Value| {
+                    known.as_str().and_then(|known| known.split_once('=')).is_some_and(|(known, _)| known == name)
+                };
                 match env.iter_mut().find(|known| is_same(known)) {
                     Some(known) => *known = set,
                     None => env.push(set),
@@ -158,17 +162,16 @@ fn words(option: &str, text: Option<&str>) -> Result<Option<Vec<String>>, Failur
     let Some(text) = text else { return Ok(None) };
     if text.trim_start().starts_with('[') {
         let list = serde_json::from_str(text);
-        return list.map(Some).map_err(|error| Failure::new(format!("{option} `{text}` is no JSON list of words")).because(&error));
+        return list
+            .map(Some)
+            .map_err(|error| Failure::new(format!("{option} `{text}` is no JSON list of words")).because(&error));
     }
-    let words = shlex::split(text);
-    words.map(Some).ok_or_else(|| Failure::new(format!("{option} `{text}` has a quote that is not closed")))
+    let words = wharf_yocto::words::split(text);
+    words.map(Some).map_err(|error| Failure::new(format!("{option} `{text}` cannot be divided into words")).because(&error))
 }
 
 fn assignment(option: &str, text: &str) -> Result<(String, String), Failure> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        _ => Err(Failure::new(format!("{option} `{text}` is not NAME=VALUE"))),
-    }
+    wharf_yocto::words::pair(text).map_err(|error| Failure::new(format!("{option} {error}")).hint("write NAME=VALUE"))
 }
 
 /// A port as the configuration names it (image-spec, "ExposedPorts"): with its protocol, which is TCP unless it is said.
@@ -204,7 +207,13 @@ mod tests {
 
     fn config(wanted: &Wanted, base: Option<&Value>, layers: usize) -> Value {
         let digests: Vec<_> = (0..layers).map(|layer| Digest::sha256(&[layer as u8])).collect();
-        wanted.config(base, &Platform::new("linux", "arm64"), wanted.labels(), &digests, "2026-01-12T20:32:24Z")
+        wanted.config(
+            base,
+            &Platform::new("linux", "arm64"),
+            &wanted.labels().iter().cloned().collect(),
+            &digests,
+            "2026-01-12T20:32:24Z",
+        )
     }
 
     #[test]
@@ -230,7 +239,10 @@ mod tests {
         assert_eq!(config["config"]["ExposedPorts"], json!({"80/tcp": {}, "53/udp": {}, "1000-1010/tcp": {}}));
         assert_eq!((&config["config"]["User"], &config["config"]["WorkingDir"]), (&json!("1000:100"), &json!("/srv")));
         assert_eq!((&config["config"]["StopSignal"], &config["author"]), (&json!("SIGRTMIN+3"), &json!("N <n@example.org>")));
-        assert_eq!((&config["architecture"], &config["os"], &config["created"]), (&json!("arm64"), &json!("linux"), &json!("2026-01-12T20:32:24Z")));
+        assert_eq!(
+            (&config["architecture"], &config["os"], &config["created"]),
+            (&json!("arm64"), &json!("linux"), &json!("2026-01-12T20:32:24Z"))
+        );
         assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 1);
         assert_eq!(config["history"].as_array().unwrap().len(), 1);
     }
