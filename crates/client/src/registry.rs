@@ -13,6 +13,7 @@ use crate::ClientError;
 use crate::auth::Scope;
 use crate::body::{self, Chunks};
 use crate::observer::Observer;
+use crate::ranges::Manner;
 use crate::retry::{Attempts, Patience};
 use crate::transport::{Access, Ask, Transport, is_passing};
 
@@ -81,13 +82,14 @@ pub struct Features {
 /// A registry.
 pub struct Registry {
     pub(crate) transport: Transport,
+    pub(crate) manner: Manner,
     features: OnceLock<Features>,
 }
 
 impl Registry {
     /// A registry that is asked as `access` says. Nothing is sent yet.
     pub fn new(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
-        Ok(Self { transport: Transport::new(access, observer)?, features: OnceLock::new() })
+        Ok(Self { transport: Transport::new(access, observer)?, manner: Manner::default(), features: OnceLock::new() })
     }
 
     /// Where it is.
@@ -349,7 +351,7 @@ impl Registry {
         self.transport.url(&format!("{repository}/manifests/{reference}"))
     }
 
-    fn blob_url(&self, repository: &RepositoryName, digest: &Digest) -> Url {
+    pub(crate) fn blob_url(&self, repository: &RepositoryName, digest: &Digest) -> Url {
         self.transport.url(&format!("{repository}/blobs/{digest}"))
     }
 }

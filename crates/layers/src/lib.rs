@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+pub mod assemble;
 pub mod compare;
 mod cut;
 mod decode;

@@ -58,6 +58,11 @@ impl Whereabouts {
             }
             None => {}
         }
+        Self::of_registry(settings, text)
+    }
+
+    /// The same for what can only be in a registry.
+    pub fn of_registry(settings: &Settings, text: &str) -> Result<Self, Failure> {
         let host = text.split_once('/').map_or("", |(host, _)| host);
         let is_host = host == "localhost" || host.contains(['.', ':']);
         if is_host && host != settings.url.authority() {
@@ -67,6 +72,34 @@ impl Whereabouts {
                 .map_err(|error| Failure::new(format!("`{text}` is no image's name")).because(&error));
         }
         ImageName::parse(settings, text).map(Self::Here)
+    }
+
+    /// The tag that is meant in a registry; none for a digest, and in a layout.
+    pub fn tag(&self) -> Option<Tag> {
+        let reference = match self {
+            Self::Layout { .. } => return None,
+            Self::Here(name) => name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest())),
+            Self::Elsewhere(image) => image.tag().cloned().map_or_else(|| image.reference(), Reference::Tag),
+        };
+        match reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        }
+    }
+
+    /// The image with its registry in front and its tag or digest behind, as every client takes it; in a layout, its path.
+    pub fn full(&self, settings: &Settings) -> String {
+        match self {
+            Self::Layout { path, name } => {
+                name.as_ref().map_or_else(|| path.display().to_string(), |name| format!("{}:{name}", path.display()))
+            }
+            Self::Here(name) => {
+                let reference = name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
+                let separator = if matches!(reference, Reference::Tag(_)) { ':' } else { '@' };
+                format!("{}/{}{separator}{reference}", settings.url.authority(), name.repository)
+            }
+            Self::Elsewhere(image) => image.to_string(),
+        }
     }
 }
 

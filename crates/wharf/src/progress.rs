@@ -1,4 +1,4 @@
-//! Uploads as they go on: a bar for each blob at a terminal, a line for each elsewhere.
+//! Uploads and downloads as they go on: a bar for each blob at a terminal, a line for each elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ const SHORT: usize = 12;
 /// How often bars are drawn, per second.
 const RATE: u8 = 12;
 
-/// Shows what an upload does.
+/// Shows what an upload or a download does.
 pub struct Progress {
     bars: Option<MultiProgress>,
     open: Mutex<BTreeMap<Digest, ProgressBar>>,
@@ -80,8 +80,19 @@ pub fn short(digest: &Digest) -> String {
     hash.chars().take(SHORT).collect()
 }
 
-impl Observer for Progress {
-    fn begins(&self, digest: &Digest, size: u64) {
+impl Progress {
+    /// A blob is about to be received.
+    pub fn receives(&self, digest: &Digest, size: u64) {
+        self.open(digest, size, "receiving");
+    }
+
+    /// It is there; `how` says where it came from.
+    pub fn received(&self, digest: &Digest, size: u64, how: impl std::fmt::Display) {
+        self.close(digest);
+        self.say(format_args!("  {}  {:>11}  {how}", short(digest), ui::size(size)));
+    }
+
+    fn open(&self, digest: &Digest, size: u64, message: &'static str) {
         let Some(bars) = &self.bars else { return };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.entry(*digest).or_insert_with(|| {
@@ -92,9 +103,15 @@ impl Observer for Progress {
             );
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
             bar.set_prefix(short(digest));
-            bar.set_message("sending");
+            bar.set_message(message);
             bar
         });
+    }
+}
+
+impl Observer for Progress {
+    fn begins(&self, digest: &Digest, size: u64) {
+        self.open(digest, size, "sending");
     }
 
     fn at(&self, digest: &Digest, offset: u64) {

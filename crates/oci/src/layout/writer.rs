@@ -64,7 +64,9 @@ impl LayoutWriter {
             Ok(metadata) if !metadata.is_dir() => return Err(LayoutError::not_a_layout(path, "it is not a folder")),
             Ok(_) => {
                 let mut files = fs::read_dir(path).map_err(LayoutError::io(path))?;
-                files.all(|file| file.is_ok_and(|file| [STAGING, "oci-layout"].iter().any(|own| file.file_name() == *own)))
+                // What a writer leaves behind that was killed before its first commit.
+                let own = [STAGING, "oci-layout", "blobs"];
+                files.all(|file| file.is_ok_and(|file| own.iter().any(|own| file.file_name() == *own)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) => return Err(LayoutError::io(path)(error)),
@@ -149,7 +151,7 @@ impl LayoutWriter {
 
     /// The same under a digest of another algorithm, which the caller vouches for.
     pub fn add_as(&mut self, bytes: &[u8], digest: &Digest) -> Result<(), LayoutError> {
-        if self.has(digest, bytes.len() as u64) {
+        if self.has(digest, bytes.len() as u64) && fs::read(self.place(digest)).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
         let mut staged = self.stage()?;

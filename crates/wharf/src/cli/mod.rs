@@ -4,6 +4,7 @@ mod diff;
 mod inspect;
 mod label;
 mod pack;
+mod pull;
 mod remote;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use diff::Diff;
 pub use inspect::Inspect;
 pub use label::{Automatic, Label};
 pub use pack::{Compression, Execution, Pack};
+pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 
 use crate::settings::{Flags, VARIABLES};
@@ -59,6 +61,8 @@ pub enum Command {
     Status(Listing),
     /// Push the images that a build made, or those named
     Push(Push),
+    /// Pull an image into an OCI layout; of a newer version only what changed is fetched
+    Pull(Pull),
     /// Copy an image of another registry into this one, for all platforms
     Import(Import),
     /// Remove a tag, or a manifest with its tags

@@ -15,6 +15,7 @@ pub mod launch;
 pub mod list;
 pub mod man;
 pub mod pack;
+pub mod pull;
 pub mod push;
 pub mod script;
 pub mod serve;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
+        Command::Pull(options) => pull::run(&settings()?, &options),
         Command::Pack(options) => pack::run(&settings()?, &options),
         Command::Import(options) => import::run(&settings()?, &options),
         Command::Delete(options) => delete::run(&settings()?, &options),

@@ -1,0 +1,60 @@
+//! Manifests and configurations, from the layout where it has them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wharf_client::{Chunks, ClientError, Source};
+use wharf_oci::{Descriptor, Layout, media_type};
+
+use super::fetch::partial;
+
+/// A source in front of which a layout stands.
+pub struct Near<'a> {
+    far: Box<dyn Source + 'a>,
+    layout: Option<Layout>,
+    staging: PathBuf,
+    received: AtomicU64,
+}
+
+impl<'a> Near<'a> {
+    /// The source `far`, with a layout that may have some of it, and where what is received waits to become part of that.
+    pub fn new(far: Box<dyn Source + 'a>, layout: Option<Layout>, staging: PathBuf) -> Self {
+        Self { far, layout, staging, received: AtomicU64::new(0) }
+    }
+
+    /// Bytes that came from the source.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Source for Near<'_> {
+    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        if let Some(Ok(bytes)) = self.layout.as_ref().map(|layout| layout.read(descriptor)) {
+            return Ok(bytes.into());
+        }
+        let bytes = self.far.document(descriptor).await?;
+        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !media_type::is_manifest(&descriptor.media_type) {
+            // A configuration is one of the blobs that are fetched later. Where this fails, so does that, and tells why.
+            let _ = fs::write(self.staging.join(partial(&descriptor.digest)), &bytes);
+        }
+        Ok(bytes)
+    }
+
+    async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError> {
+        self.far.blob(descriptor, offset).await
+    }
+
+    fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.far.check(descriptor)
+    }
+
+    async fn verify(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.far.verify(descriptor).await
+    }
+}

@@ -1,0 +1,105 @@
+//! Layers that the layout has, as far as they tell their pieces: what newer ones can be put together from.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use wharf_layers::assemble::{Assembly, Part};
+use wharf_layers::piece::{ListPlace, PieceMap};
+use wharf_oci::{Descriptor, Digest, Document, Layout, media_type};
+
+use super::build::Origin;
+
+/// Older layers that are looked through for one new layer, at most.
+const MAX_OLDER: usize = 64;
+/// Manifests that are read to find them, at most.
+const MAX_MANIFESTS: usize = 1_024;
+/// Bytes of a list of pieces at most: with pieces as large as they are cut, that is a layer of tens of gigabytes. It is read into memory.
+pub const MAX_LIST: u64 = 8 << 20;
+
+/// A layer of the layout.
+#[derive(Clone, Debug)]
+struct Older {
+    path: PathBuf,
+    size: u64,
+    list: ListPlace,
+}
+
+/// The layers of all images that a layout lists.
+#[derive(Clone, Debug, Default)]
+pub struct OlderLayers(Vec<Older>);
+
+impl OlderLayers {
+    /// Finds them, those of the image called `name` first. What cannot be read is no help, and no failure either.
+    pub fn of(layout: &Layout, name: Option<&str>) -> Self {
+        let mut images: Vec<_> = layout.images().iter().collect();
+        images.sort_by_key(|image| name.is_none() || image.name.as_deref() != name);
+        let mut open: Vec<_> = images.iter().rev().map(|image| image.descriptor.clone()).collect();
+        let (mut seen, mut found) = (BTreeSet::<Digest>::new(), Vec::new());
+        while let Some(descriptor) = open.pop() {
+            if seen.len() >= MAX_MANIFESTS || found.len() >= MAX_OLDER {
+                break;
+            }
+            if !media_type::is_manifest(&descriptor.media_type) || !seen.insert(descriptor.digest) {
+                continue;
+            }
+            let Ok(bytes) = layout.read(&descriptor) else { continue };
+            match Document::parse(&bytes, &descriptor.media_type) {
+                Ok(Document::Image(image)) => found.extend(image.layers.iter().filter_map(|layer| older(layout, layer))),
+                Ok(Document::Index(index)) => open.extend(index.manifests.into_iter().rev()),
+                Err(_) => {}
+            }
+        }
+        found.truncate(MAX_OLDER);
+        Self(found)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How a layer is put together, given the bytes that tell its pieces; those bytes are not fetched again.
+    pub fn plan(&self, layer: &Descriptor, place: &ListPlace, list: Bytes) -> (Vec<Part<usize>>, Vec<Origin>) {
+        // A list that does not read leaves a layer of unknown pieces.
+        let pieces = PieceMap::parse(place, &list, layer.size).unwrap_or_default();
+        let mut assembly = Assembly::new(&pieces, layer.size);
+        drop(pieces);
+        let mut origins = Vec::new();
+        for older in &self.0 {
+            if assembly.is_complete() {
+                break;
+            }
+            if let Some(pieces) = older.pieces() {
+                assembly.look_in(origins.len(), &pieces);
+                origins.push(Origin::File(older.path.clone()));
+            }
+        }
+        let known = (origins.len(), place.range());
+        origins.push(Origin::Memory(list));
+        (assembly.plan(Some(known)), origins)
+    }
+}
+
+impl Older {
+    fn pieces(&self) -> Option<PieceMap> {
+        let range = self.list.range();
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+        File::open(&self.path).ok()?.read_exact_at(&mut bytes, range.start).ok()?;
+        PieceMap::parse(&self.list, &bytes, self.size).ok()
+    }
+}
+
+fn older(layout: &Layout, layer: &Descriptor) -> Option<Older> {
+    let list = place(layer)?;
+    let place = layout.place(layer).ok()?;
+    Some(Older { path: place.path, size: layer.size, list })
+}
+
+/// Where a layer tells its pieces, when that is worth reading.
+pub fn place(layer: &Descriptor) -> Option<ListPlace> {
+    let length = |place: &ListPlace| place.range().end - place.range().start;
+    ListPlace::of(layer).filter(|place| length(place) <= MAX_LIST && length(place) < layer.size / 2)
+}
