@@ -13,7 +13,6 @@ mod listen;
 mod logging;
 mod notify;
 mod origin;
-#[expect(dead_code, reason = "`pull` and `diff` come next")]
 mod picture;
 mod ports;
 mod printable;
