@@ -6,6 +6,7 @@ mod label;
 mod pack;
 mod pull;
 mod remote;
+mod unpack;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use label::{Automatic, Label};
 pub use pack::{Compression, Execution, Pack};
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
+pub use unpack::Unpack;
 
 use crate::settings::{Flags, VARIABLES};
 
@@ -79,6 +81,8 @@ pub enum Command {
     Label(Label),
     /// Make an image of a root file system, in an OCI layout
     Pack(Box<Pack>),
+    /// Lay an image of a layout out as a root file system
+    Unpack(Unpack),
     /// Show what changed between two images: configuration, packages, files, and what an update costs
     Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not

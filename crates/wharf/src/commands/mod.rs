@@ -23,6 +23,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod tags;
+pub mod unpack;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc(options) => gc::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
         Command::Pull(options) => pull::run(&settings()?, &options),
+        Command::Unpack(options) => unpack::run(&options),
         Command::Pack(options) => pack::run(&settings()?, &options),
         Command::Import(options) => import::run(&settings()?, &options),
         Command::Delete(options) => delete::run(&settings()?, &options),
