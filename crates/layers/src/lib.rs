@@ -12,6 +12,7 @@
 pub mod annotation;
 pub mod assemble;
 pub mod compare;
+mod convert;
 mod cut;
 mod decode;
 mod entry;
@@ -28,6 +29,7 @@ pub mod unpack;
 pub mod update;
 mod writer;
 
+pub use convert::convert;
 pub use cut::{Cut, CutError};
 pub use decode::{Compression, Decoded};
 pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time};

@@ -18,6 +18,7 @@ mod ports;
 mod printable;
 mod progress;
 mod remote;
+mod rewrite;
 mod secrets;
 mod settings;
 mod storage;

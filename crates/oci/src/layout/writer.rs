@@ -182,6 +182,11 @@ impl LayoutWriter {
         }
     }
 
+    /// Lists an image after all others, as its descriptor is.
+    pub fn append(&mut self, image: Descriptor) {
+        self.index.manifests.push(image);
+    }
+
     /// Puts another descriptor in the place of the `position`th of [`images`](Self::images); its annotations are the caller's.
     ///
     /// # Panics

@@ -20,6 +20,9 @@ pub struct Push {
     /// Version for the strategies semver and version (IMAGE_VERSION)
     #[arg(long, short = 'v', value_name = "VERSION")]
     pub version: Option<String>,
+    /// Bring layers that others wrote into a form that updates cheaply; the digests of images change, their content does not
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub recompress: Option<super::Compression>,
     /// Name in the registry, instead of the one that the file's name holds; for one PATH
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

@@ -1,6 +1,5 @@
 //! `label`: puts labels on the images of a layout, and takes them off.
 
-mod members;
 mod rewrite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +14,10 @@ use crate::automatic_labels;
 use crate::cli::Label;
 use crate::layout_path;
 use crate::printable::printable;
+use crate::rewrite::{Rewriter, Rewritten, failure};
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
-use rewrite::{Change, Rewriter, failure};
+use rewrite::{Change, Labels};
 
 /// Labels.
 pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
@@ -31,7 +31,8 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
     // Read once nobody else writes.
     let layout = Layout::open(writer.path()).map_err(|error| failure(&error))?;
     let meant = meant(layout.images(), &path, name.as_deref())?;
-    let mut rewriter = Rewriter::new(&layout, &mut writer, &change);
+    let mut labels = Labels::new(&change);
+    let mut rewriter = Rewriter::new(&layout, &mut writer, &mut labels);
     let mut results = Vec::new();
     for position in meant {
         let shown = shown(&path, &layout.images()[position]);
@@ -50,7 +51,7 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
         ui::say(format_args!("Nothing to do: {argument} has these labels already"));
     } else {
         writer.commit().map_err(|error| failure(&error))?;
-        for rewrite::Rewritten { shown, old, new } in rewritten {
+        for Rewritten { shown, old, new } in rewritten {
             ui::say(format_args!("{shown}: {old} -> {new}"));
         }
     }

@@ -3,6 +3,7 @@
 mod choose;
 mod group;
 mod prepare;
+mod recompress;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
         let mut prepared = Vec::new();
         for candidate in chosen.candidates {
             let name = candidate.shown();
-            match prepare::prepare(settings, &tagging, candidate).await {
+            match prepare::prepare(settings, &tagging, candidate, options.recompress).await {
                 Ok(image) => prepared.push(image),
                 Err(failure) => {
                     failure.report();
@@ -86,7 +87,7 @@ impl Run<'_> {
         let mut sent = Sent::default();
         let mut there = Vec::new();
         for image in images {
-            self.progress.say(format_args!("Pushing {} from {}", image.described(), image.layout.path().display()));
+            self.progress.say(format_args!("Pushing {} from {}", image.described(), image.path.display()));
             let tags: Vec<_> = image.tags.iter().map(|(tag, _)| tag.clone()).collect();
             let sending = self.pusher.send(&image.layout, &image.tree, &repository);
             let (result, ()) = futures_util::future::join(sending, self.pusher.look_ahead(&repository, &tags)).await;
@@ -96,7 +97,7 @@ impl Run<'_> {
                     there.push(image);
                 }
                 Err(error) => {
-                    let path = image.layout.path().display().to_string();
+                    let path = image.path.display().to_string();
                     self.fails(
                         &image.shown,
                         &remote::failure(&error).about(&format!("{} was not pushed from {path}", image.shown)),
@@ -135,14 +136,14 @@ impl Run<'_> {
         let mut gone = Vec::new();
         for Overshadowed { image, by, tags, everywhere } in group::overshadowed(&images) {
             let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
-            let (path, later) = (image.layout.path().display(), by.layout.path().display());
+            let (path, later) = (image.path.display(), by.path.display());
             let text = format!(
                 "{} from {path} does not get {}: {later} is for the same platform and was built later",
                 image.shown,
                 tags.join(", ")
             );
             if everywhere {
-                gone.push(image.layout.path().to_owned());
+                gone.push(image.path.clone());
             }
             if everywhere && image.named {
                 self.fails(&image.shown, &Failure::new(text).hint("push it alone, under a --tag of its own"));
@@ -150,7 +151,7 @@ impl Run<'_> {
                 self.progress.warn(&text);
             }
         }
-        images.into_iter().filter(|image| !gone.iter().any(|path| path == image.layout.path())).collect()
+        images.into_iter().filter(|image| !gone.contains(&image.path)).collect()
     }
 
     fn tell(&mut self, offer: &Offer, reference: &str, tagged: &Tagged) {

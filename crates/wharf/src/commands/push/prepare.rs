@@ -1,14 +1,17 @@
 //! Everything about an image that can be known before anything is sent.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use tempfile::TempDir;
 use wharf_client::{Offer, Tree};
 use wharf_oci::{Descriptor, ImageIndex, Layout, NamedImage, RepositoryName, Tag};
 use wharf_yocto::architecture::build_name;
 use wharf_yocto::tags::{self, Facts, Strategy};
 
 use super::choose::Candidate;
-use crate::cli::Push;
+use super::recompress::{self, Recompressed};
+use crate::cli::{Compression, Push};
 use crate::remote;
 use crate::settings::{self, Settings};
 use crate::ui::{self, Failure};
@@ -75,8 +78,12 @@ pub struct Prepared {
     pub named: bool,
     /// When it was written.
     pub built: std::time::SystemTime,
+    /// Where it was built to.
+    pub path: PathBuf,
     /// Where its content is.
     pub layout: Layout,
+    /// What goes with the layout once it was pushed.
+    _temporary: Option<TempDir>,
     /// What it is.
     pub tree: Tree,
     /// What is to stand under which tag.
@@ -97,17 +104,29 @@ impl Prepared {
 }
 
 /// Reads a layout, and works out its tags.
-pub async fn prepare(settings: &Settings, tagging: &Tagging, candidate: Candidate) -> Result<Prepared, Failure> {
+pub async fn prepare(
+    settings: &Settings,
+    tagging: &Tagging,
+    candidate: Candidate,
+    recompress: Option<Compression>,
+) -> Result<Prepared, Failure> {
     let shown = candidate.shown();
     let about = |failure: Failure| failure.about(&format!("{shown} cannot be pushed"));
-    let layout = Layout::open(&candidate.path).map_err(|error| about(Failure::new(error.to_string())))?;
+    let mut layout = Layout::open(&candidate.path).map_err(|error| about(Failure::new(error.to_string())))?;
+    let mut temporary = None;
+    if let Some(compression) = recompress {
+        let Recompressed { layout: other, folder } =
+            recompress::recompress(&layout, candidate.pick.as_deref(), compression).map_err(about)?;
+        (layout, temporary) = (other, Some(folder));
+    }
     let tree = read(&layout, candidate.pick.as_deref()).await.map_err(about)?;
     // What cannot succeed is told before anything is sent.
     for blob in &tree.blobs {
         layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
     }
     let tags = tags(settings, tagging, &shown, &tree).map_err(about)?;
-    Ok(Prepared { shown, repository: candidate.repository, named: candidate.named, built: candidate.built, layout, tree, tags })
+    let Candidate { repository, path, named, built, .. } = candidate;
+    Ok(Prepared { shown, repository, named, built, path, layout, _temporary: temporary, tree, tags })
 }
 
 /// The one image that is meant, or an index of all.
