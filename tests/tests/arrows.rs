@@ -141,6 +141,19 @@ fn the_build_side_knows_no_network() {
     graph.expect_without("wharf-yocto", &found, &HTTP);
 }
 
+/// Layers are files: no HTTP, no runtime. And what reads metadata goes through the C library: pseudo and fakeroot stand in front of that, not in
+/// front of the system calls that rustix makes by itself.
+#[test]
+fn layers_know_no_network_and_no_system_calls_of_their_own() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-layers");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-oci"].into());
+    graph.expect_without("wharf-layers", &found, &["tokio", "xattr"]);
+    graph.expect_without("wharf-layers", &found, &HTTP);
+    graph.expect_without("wharf-layers", &graph.direct("wharf-layers"), &["rustix"]);
+}
+
 /// Only the binary, the tests and the benches see the registry's inside.
 #[test]
 fn only_the_binary_knows_the_registry() {

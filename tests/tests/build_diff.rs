@@ -21,7 +21,7 @@ fn layer(fill: impl FnOnce(&Path)) -> Vec<u8> {
     fs::create_dir(&tree).unwrap();
     fill(&tree);
     let tar = Command::new(clients::require("tar"))
-        .args(["--numeric-owner", "--owner=0", "--group=0", "--mtime=@1700000000", "--sort=name", "--xattrs", "-cf"])
+        .args(["--numeric-owner", "--owner=0", "--group=0", "--mtime=@1700000000", "--sort=name", "--format=gnu", "-cf"])
         .arg(&archive)
         .arg("-C")
         .arg(&tree)
@@ -112,7 +112,7 @@ fn two_layouts_at_a_glance() {
          linux/amd64\n\
          \x20 Config    1 difference\n\
          \x20 Packages  1 added, 1 removed, 1 changed (dpkg)\n\
-         \x20 Files     1 added (2.9 KiB), 3 removed (2.0 KiB), 4 altered (282 B before, 286 B after)\n\
+         \x20 Files     1 added (2.9 KiB), 3 removed (2.0 KiB), 4 altered (233 B before, 237 B after)\n\
          \x20 Layers    1 shared ({shared}), 1 new ({new})\n\
          \x20 Update    {new} to fetch, in whole layers\n\
          \nConfig:\n\
@@ -129,7 +129,7 @@ fn two_layouts_at_a_glance() {
          \x20 - /usr/share/doc/a  1 B\n\
          \x20 - /usr/share/doc/b  1 B\n\
          \x20 + /usr/share/doc/c  2.9 KiB\n\
-         \x20 ~ /var/lib/dpkg/status  content, 278 B\n",
+         \x20 ~ /var/lib/dpkg/status  content, 229 B\n",
         images.0.digest, images.1.digest
     );
     assert_eq!(ran.stdout, expected);

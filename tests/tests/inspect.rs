@@ -59,7 +59,7 @@ fn one_image_at_a_glance() {
     let below = "\
 Digest:       DIGEST
 Media type:   application/vnd.oci.image.manifest.v1+json
-Size:         295.0 KiB
+Size:         294.9 KiB
 Platform:     linux/amd64
 Created:      2026-01-12T20:32:24Z
 Author:       A <a@example.org>
@@ -126,7 +126,7 @@ Volumes:      /data
 Stop signal:  SIGINT
 
 PLATFORM     SIZE       LAYERS  DIGEST
-linux/amd64  295.0 KiB  2       DIGEST
+linux/amd64  294.9 KiB  2       DIGEST
 linux/arm64  294.9 KiB  2       DIGEST
 
 linux/amd64

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
@@ -11,11 +11,13 @@ const PACKAGES: [(&str, &str); 19] = [
     ("date", "coreutils"),
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
+    ("fakeroot", "fakeroot"),
     ("gzip", "gzip"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("podman", "podman"),
+    ("pseudo", "pseudo"),
     ("runc", "runc"),
     ("skopeo", "skopeo"),
     ("sudo", "sudo"),
