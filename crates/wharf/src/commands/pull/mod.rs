@@ -85,6 +85,7 @@ async fn pull(
         staging: &staging,
         older: Arc::new(older),
         lists: lists(&tree),
+        staged: source.staged(),
         verify: options.verify,
         progress: progress.clone(),
         planning: tokio::sync::Mutex::default(),
