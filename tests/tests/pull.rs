@@ -99,7 +99,7 @@ fn an_image_is_pulled_as_it_is() {
     assert_eq!(ran.stdout, format!("{}/yocto/app:latest {}\n", build.server.address(), image.digest));
     assert_holds(&build.path("deep/out"), "latest", &image);
     // There is nothing to do, and so it is said.
-    build.wharf.ok(&["pull", "app", "deep/out"]).says(": 0 B received, 3.1 MiB from the layout, in ");
+    build.wharf.ok(&["pull", "app", "deep/out"]).says("Nothing to do for app:latest: all 3.1 MiB are there");
     build.wharf.ok(&["pull", "app", "named", "--name", "mine"]);
     assert_holds(&build.path("named"), "mine", &image);
     let own = format!("{}/yocto/app@{}", build.server.address(), image.digest);

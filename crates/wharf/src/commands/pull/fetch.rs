@@ -36,6 +36,11 @@ pub struct Had {
 }
 
 impl Had {
+    /// Whether the layout had everything.
+    pub fn is_nothing(&self) -> bool {
+        self.received == 0 && self.resumed == 0
+    }
+
     /// Adds another's.
     pub fn add(&mut self, other: Self) {
         self.received += other.received;
