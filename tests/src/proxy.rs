@@ -16,6 +16,8 @@ const PIECE: usize = 16 << 10;
 pub enum Fault {
     /// It ends when the client has sent so many bytes, counted over all connections.
     CutAt(u64),
+    /// It ends when the server has answered with so many bytes, counted over all connections.
+    CutAnswerAt(u64),
     /// Nothing more is taken from the client once it has sent so many bytes, counted over all connections.
     StallAt(u64),
     /// A request that begins with this text is cut in its middle.
@@ -35,6 +37,7 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     received: AtomicU64,
+    sent: AtomicU64,
     faults: Mutex<VecDeque<Fault>>,
     happened: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -49,6 +52,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             faults: Mutex::new(faults.into_iter().collect()),
             happened: AtomicU64::new(0),
             open: Mutex::default(),
@@ -76,6 +80,11 @@ impl Proxy {
     /// Bytes that clients sent, of requests' heads and bodies.
     pub fn received(&self) -> u64 {
         self.shared.received.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that clients were sent, of answers' heads and bodies.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
     }
 
     /// Faults that have happened.
@@ -106,7 +115,7 @@ impl Shared {
         }
     }
 
-    fn serve(&self, client: &TcpStream) {
+    fn serve(self: &Arc<Self>, client: &TcpStream) {
         // Where nobody listens, the client sees a connection that ends at once.
         let Ok(server) = TcpStream::connect(*lock(&self.target)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -116,8 +125,8 @@ impl Shared {
         }
         let mute = Arc::new(AtomicBool::new(false));
         let answers = {
-            let mute = mute.clone();
-            thread::spawn(move || answers(from_server, to_client, &mute))
+            let (own, mute) = (self.clone(), mute.clone());
+            thread::spawn(move || own.answers(from_server, to_client, &mute))
         };
         self.requests(client, &server, &mute);
         // When the server still answers, its answer goes out before the connection ends.
@@ -172,10 +181,28 @@ impl Shared {
         let mut faults = lock(&self.faults);
         let place = faults.iter().position(|fault| match fault {
             Fault::CutAt(at) | Fault::StallAt(at) => total >= *at,
+            Fault::CutAnswerAt(_) => false,
             Fault::CutRequest(text) | Fault::CutAnswer(text) => piece.starts_with(text.as_bytes()),
         })?;
         self.happened.fetch_add(1, Ordering::SeqCst);
         faults.remove(place)
+    }
+
+    fn answers(&self, mut server: TcpStream, mut client: TcpStream, mute: &AtomicBool) {
+        let mut buffer = vec![0; PIECE];
+        while let Ok(length @ 1..) = server.read(&mut buffer) {
+            if mute.load(Ordering::SeqCst) || client.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+            let total = self.sent.fetch_add(length as u64, Ordering::SeqCst) + length as u64;
+            let mut faults = lock(&self.faults);
+            let cut = faults.iter().position(|fault| matches!(fault, Fault::CutAnswerAt(at) if total >= *at));
+            if cut.and_then(|place| faults.remove(place)).is_some() {
+                self.happened.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+        }
+        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
     }
 }
 
@@ -185,16 +212,6 @@ fn is_closed(stream: &TcpStream) -> bool {
     let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
-}
-
-fn answers(mut server: TcpStream, mut client: TcpStream, mute: &AtomicBool) {
-    let mut buffer = vec![0; PIECE];
-    while let Ok(length @ 1..) = server.read(&mut buffer) {
-        if mute.load(Ordering::SeqCst) || client.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! One blob from the registry into the layout's staging folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,11 @@ pub struct Had {
 }
 
 impl Had {
+    /// Whether the layout had everything.
+    pub fn is_nothing(&self) -> bool {
+        self.received == 0 && self.resumed == 0
+    }
+
     /// Adds another's.
     pub fn add(&mut self, other: Self) {
         self.received += other.received;
@@ -107,6 +112,8 @@ pub struct Fetcher<'a> {
     pub older: Arc<OlderLayers>,
     /// Where new layers tell their pieces.
     pub lists: BTreeMap<Digest, ListPlace>,
+    /// Blobs that were received into the staging folder in this run.
+    pub staged: BTreeSet<Digest>,
     /// Blobs that are there are to be read, whatever their size.
     pub verify: bool,
     /// Who is told.
@@ -216,6 +223,9 @@ impl Fetcher<'_> {
             _ => 0,
         });
         let mut had = Had { received: plan.received, local: local.sum(), resumed: done };
+        if self.staged.contains(&blob.digest) {
+            had = Had { received: had.received + done, resumed: 0, ..had };
+        }
         let mut ranges = self.registry.ranges(self.repository, blob, remote_of(&parts));
         let (sender, receiver) = mpsc::channel::<Bytes>(AHEAD);
         let (origins, digest, progress) = (plan.origins, blob.digest, self.progress.clone());

@@ -50,7 +50,11 @@ pub fn run(settings: &Settings, options: &Pull) -> Result<ExitCode, Failure> {
         progress.clear();
         let (digest, had) = pulled?;
         output.print(format_args!("{} {digest}\n", whereabouts.full(settings)));
-        ui::say(format_args!("Pulled {}: {had}, in {:.1} s", picture.shown, begun.elapsed().as_secs_f64()));
+        if had.is_nothing() {
+            ui::say(format_args!("Nothing to do for {}: all {} are there", picture.shown, ui::size(had.local)));
+        } else {
+            ui::say(format_args!("Pulled {}: {had}, in {:.1} s", picture.shown, begun.elapsed().as_secs_f64()));
+        }
         Ok(())
     })?;
     output.end().map(|()| ExitCode::SUCCESS)
@@ -85,6 +89,7 @@ async fn pull(
         staging: &staging,
         older: Arc::new(older),
         lists: lists(&tree),
+        staged: source.staged(),
         verify: options.verify,
         progress: progress.clone(),
         planning: tokio::sync::Mutex::default(),

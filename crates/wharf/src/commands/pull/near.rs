@@ -1,13 +1,15 @@
 //! Manifests and configurations, from the layout where it has them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use wharf_client::{Chunks, ClientError, Source};
-use wharf_oci::{Descriptor, Layout, media_type};
+use wharf_oci::{Descriptor, Digest, Layout, media_type};
 
 use super::fetch::partial;
 
@@ -16,18 +18,25 @@ pub struct Near<'a> {
     far: Box<dyn Source + 'a>,
     layout: Option<Layout>,
     staging: PathBuf,
+    /// Bytes of manifests.
     received: AtomicU64,
+    staged: Mutex<BTreeSet<Digest>>,
 }
 
 impl<'a> Near<'a> {
     /// The source `far`, with a layout that may have some of it, and where what is received waits to become part of that.
     pub fn new(far: Box<dyn Source + 'a>, layout: Option<Layout>, staging: PathBuf) -> Self {
-        Self { far, layout, staging, received: AtomicU64::new(0) }
+        Self { far, layout, staging, received: AtomicU64::new(0), staged: Mutex::default() }
     }
 
-    /// Bytes that came from the source.
+    /// Bytes of manifests that came from the source.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Blobs that came from the source and wait in the staging folder.
+    pub fn staged(&self) -> BTreeSet<Digest> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -38,10 +47,11 @@ impl Source for Near<'_> {
             return Ok(bytes.into());
         }
         let bytes = self.far.document(descriptor).await?;
-        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if !media_type::is_manifest(&descriptor.media_type) {
+        if media_type::is_manifest(&descriptor.media_type) {
+            self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        } else if fs::write(self.staging.join(partial(&descriptor.digest)), &bytes).is_ok() {
             // A configuration is one of the blobs that are fetched later. Where this fails, so does that, and tells why.
-            let _ = fs::write(self.staging.join(partial(&descriptor.digest)), &bytes);
+            self.staged.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor.digest);
         }
         Ok(bytes)
     }
