@@ -138,8 +138,6 @@ fn who_only_seems_to_be_root_packs_the_same() {
             .replace("R/", &format!("{}/", path("root")))
             .replace(" R ", &format!(" {} ", path("root")))
             .replace(" L ", &format!(" {} ", path("oci")))
-            .replace(" O ", &format!(" {} ", path("out")))
-            .replace(" O/", &format!(" {}/", path("out")))
     };
     let run = |name: &str, before: &[&str]| {
         let mut words: Vec<_> = before.iter().copied().chain(["sh", "-c"]).collect();

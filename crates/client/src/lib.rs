@@ -34,7 +34,7 @@ pub use credentials::{
     Source as Credentials, from_variables,
 };
 pub use error::{Cause, ClientError, Detail};
-pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide};
+pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide, is_about_another};
 pub use observer::{How, Observer, Silent};
 pub use push::{Pusher, Sent, Tagged};
 pub use ranges::BlobRanges;

@@ -4,7 +4,7 @@
 //! what it replaces, and leaves the others alone. A single architecture is a plain manifest.
 
 use bytes::Bytes;
-use wharf_oci::{Descriptor, Digest, ImageIndex, media_type};
+use wharf_oci::{Descriptor, Digest, ImageIndex, Platform, media_type};
 
 use crate::tree::Manifest;
 
@@ -201,6 +201,11 @@ fn kept_type(index: &ImageIndex, manifests: &[Descriptor]) -> String {
 pub(crate) fn manifest_of(index: &ImageIndex) -> Manifest {
     let bytes = Bytes::from(index.to_bytes());
     Manifest { descriptor: Descriptor::new(&index.media_type, Digest::sha256(&bytes), bytes.len() as u64), bytes }
+}
+
+/// Whether a descriptor is of a manifest about another one, also where its kind is not said: such manifests look like images and are none.
+pub fn is_about_another(descriptor: &Descriptor) -> bool {
+    descriptor.annotation(REFERENCE_DIGEST).is_some() || descriptor.platform.as_ref().is_some_and(Platform::is_unknown)
 }
 
 /// Whether an entry of an index is about another entry.

@@ -9,7 +9,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -250,6 +250,13 @@ impl Layout {
 }
 
 impl Place {
+    /// The blob's bytes, from the first to the last.
+    pub fn reader(&self) -> Result<io::Take<File>, LayoutError> {
+        let mut file = self.open()?;
+        file.seek(SeekFrom::Start(self.offset)).map_err(LayoutError::io(&self.path))?;
+        Ok(file.take(self.length))
+    }
+
     fn open(&self) -> Result<File, LayoutError> {
         File::open(&self.path).map_err(LayoutError::io(&self.path))
     }

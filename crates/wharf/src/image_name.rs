@@ -15,6 +15,17 @@ pub struct ImageName {
 }
 
 impl ImageName {
+    /// What is meant of it: `latest`, where nothing was said.
+    pub fn reference_or_latest(&self) -> Reference {
+        self.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()))
+    }
+
+    /// A name with a tag or digest behind it, as people write it.
+    pub fn joined(name: impl std::fmt::Display, reference: &Reference) -> String {
+        let separator = if matches!(reference, Reference::Tag(_)) { ':' } else { '@' };
+        format!("{name}{separator}{reference}")
+    }
+
     /// Reads `NAME`, `NAME:TAG` or `NAME@DIGEST`. A name without a slash is in the configured namespace, unless the registry's
     /// own address stands in front of it, as it does in what `push` prints.
     pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {

@@ -2,12 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use wharf_oci::{Descriptor, Layout};
+use wharf_oci::{Descriptor, Layout, NamedImage};
 
+use crate::printable::printable;
 use crate::ui::Failure;
 
 /// How archives are called, those too that must be decompressed first and are told so.
 const ARCHIVES: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"];
+
+/// A path without the `oci:` that other tools want in front of one.
+pub fn bare(text: &str) -> &str {
+    text.strip_prefix("oci:").unwrap_or(text)
+}
+
+/// The names of the images in a layout, for who asked for another one.
+pub fn names(images: &[NamedImage]) -> String {
+    let names: Vec<_> = images.iter().filter_map(|image| image.name.as_deref()).map(printable).collect();
+    if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) }
+}
 
 /// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a file with an
 /// ending, as archives have: some other file may well be called like an image.
@@ -36,10 +48,7 @@ pub fn one_of(layout: &Layout, name: Option<&str>) -> Result<Descriptor, Failure
     let meant = layout.images().iter().filter(|image| name.is_none_or(|name| image.name.as_deref() == Some(name)));
     let mut meant: Vec<_> = meant.map(|image| &image.descriptor).collect();
     meant.dedup_by_key(|descriptor| descriptor.digest);
-    let names = || {
-        let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
-        if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) }
-    };
+    let names = || names(layout.images());
     match (meant.as_slice(), name) {
         ([one], _) => Ok((*one).clone()),
         ([], Some(name)) => Err(Failure::new(format!("{path} holds no image called {name}")).hint(names())),

@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod image_name;
 mod instance;
+mod layout_image;
 mod layout_path;
 mod listen;
 mod logging;

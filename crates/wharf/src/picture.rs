@@ -8,14 +8,12 @@ use wharf_oci::{Descriptor, Document, ImageReference, Layout, Platform, Referenc
 
 use crate::cli::{AuthOptions, SourceOptions};
 use crate::image_name::ImageName;
+use crate::layout_image;
 use crate::layout_path;
 use crate::origin::Origin;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::Failure;
-
-/// In front of a path, as other tools want it.
-const OCI: &str = "oci:";
 
 /// Where an image is, as people say it.
 #[derive(Clone, Debug)]
@@ -50,10 +48,10 @@ enum Content {
 impl Whereabouts {
     /// Reads `PATH`, `PATH:NAME`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
     pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {
-        let bare = text.strip_prefix(OCI);
-        match layout_path::find(bare.unwrap_or(text)) {
+        let bare = layout_path::bare(text);
+        match layout_path::find(bare) {
             Some((path, name)) => return Ok(Self::Layout { path, name }),
-            None if bare.is_some() || layout_path::is_meant(text) => {
+            None if bare != text || layout_path::is_meant(text) => {
                 return Err(Failure::new(format!("{text} not found")).hint("there is no such file or folder"));
             }
             None => {}
@@ -78,7 +76,7 @@ impl Whereabouts {
     pub fn tag(&self) -> Option<Tag> {
         let reference = match self {
             Self::Layout { .. } => return None,
-            Self::Here(name) => name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest())),
+            Self::Here(name) => name.reference_or_latest(),
             Self::Elsewhere(image) => image.tag().cloned().map_or_else(|| image.reference(), Reference::Tag),
         };
         match reference {
@@ -94,9 +92,8 @@ impl Whereabouts {
                 name.as_ref().map_or_else(|| path.display().to_string(), |name| format!("{}:{name}", path.display()))
             }
             Self::Here(name) => {
-                let reference = name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
-                let separator = if matches!(reference, Reference::Tag(_)) { ':' } else { '@' };
-                format!("{}/{}{separator}{reference}", settings.url.authority(), name.repository)
+                let whole = format!("{}/{}", settings.url.authority(), name.repository);
+                ImageName::joined(whole, &name.reference_or_latest())
             }
             Self::Elsewhere(image) => image.to_string(),
         }
@@ -116,18 +113,13 @@ impl Picture {
             Whereabouts::Layout { path, name } => {
                 let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
                 let root = layout_path::one_of(&layout, name.as_deref())?;
-                let shown = match name {
-                    Some(name) => format!("{}:{name}", path.display()),
-                    None => path.display().to_string(),
-                };
-                Ok(Self { shown, root, content: Content::Layout(layout) })
+                Ok(Self { shown: whereabouts.full(settings), root, content: Content::Layout(layout) })
             }
             Whereabouts::Here(name) => {
                 let registry = remote::open(settings, auth, observer).await?;
                 let repository = name.repository.clone();
-                let reference = name.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
-                let separator = if matches!(reference, Reference::Tag(_)) { ':' } else { '@' };
-                let shown = format!("{}{separator}{reference}", settings.short(&repository));
+                let reference = name.reference_or_latest();
+                let shown = ImageName::joined(settings.short(&repository), &reference);
                 let found = registry.manifest(&repository, &reference).await.map_err(|error| remote::failure(&error))?;
                 let Some(found) = found else {
                     return Err(Failure::new(format!("{shown} not found at {}", registry.address())));
@@ -180,9 +172,7 @@ impl Picture {
         let document = Document::parse(&bytes, &self.root.media_type);
         let document = document.map_err(|error| Failure::new(format!("{} cannot be used", self.shown)).because(&error))?;
         let Document::Index(index) = document else { return Ok(vec![self.root.clone()]) };
-        let images = index.manifests.into_iter().filter(|child| wharf_oci::media_type::is_manifest(&child.media_type));
-        let images = images.filter(|child| !child.platform.as_ref().is_some_and(Platform::is_unknown));
-        let (wanted, others): (Vec<_>, Vec<_>) = images.partition(|child| {
+        let (wanted, others): (Vec<_>, Vec<_>) = layout_image::entries(&index).cloned().partition(|child| {
             platform.is_none_or(|wanted| child.platform.as_ref().is_some_and(|platform| platform.matches(wanted)))
         });
         match platform {

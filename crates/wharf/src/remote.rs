@@ -49,11 +49,7 @@ pub async fn reach(access: Access, observer: Arc<dyn Observer>) -> Result<Regist
 
 /// A report of what a registry answered.
 pub fn failure(error: &ClientError) -> Failure {
-    let failure = Failure::new(error.to_string());
-    let failure = match std::error::Error::source(error) {
-        Some(source) => failure.because(source),
-        None => failure,
-    };
+    let failure = Failure::of(error);
     match hint(error) {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -213,8 +213,17 @@ pub fn progress(line: &str) {
 
 /// Text on standard output: the result that was asked for.
 pub fn print(text: impl Display) -> Result<(), Failure> {
+    print_by(|stdout| write!(stdout, "{text}"))
+}
+
+/// Bytes on standard output, as they are.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    print_by(|stdout| stdout.write_all(bytes))
+}
+
+fn print_by(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    write!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+    write(&mut stdout).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
         _ => Failure::new("cannot write to standard output").because(&error),
     })

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::mem;
 
 use sha2::{Digest as _, Sha256};
-use wharf_oci::{Algorithm, Descriptor, Digest};
+use wharf_oci::{Algorithm, Descriptor, Digest, media_type};
 
 use self::chunked::Table;
 pub use self::chunked::Undescribed;
@@ -56,9 +56,9 @@ impl Form {
     /// The media type of layers of this form (image-spec, "Image Layer Filesystem Changeset").
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Self::ZstdChunked { .. } | Self::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
-            Self::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip { .. } => media_type::OCI_LAYER_GZIP,
+            Self::ZstdChunked { .. } | Self::Zstd { .. } => media_type::OCI_LAYER_ZSTD,
+            Self::Plain => media_type::OCI_LAYER,
         }
     }
 

@@ -142,6 +142,15 @@ impl LayoutWriter {
         readable(&place)
     }
 
+    /// Adds a blob of another layout, as it is there.
+    pub fn copy(&mut self, from: &Layout, blob: &Descriptor) -> Result<(), LayoutError> {
+        let mut reader = from.place(blob)?.reader()?;
+        let mut staged = self.stage()?;
+        let path = staged.path().to_owned();
+        io::copy(&mut reader, staged.file()).map_err(LayoutError::write(&path))?;
+        self.adopt(staged, &blob.digest)
+    }
+
     /// Adds a manifest, a configuration or whatever else is in memory. Returns its SHA-256 digest; its length is that of `bytes`.
     pub fn add(&mut self, bytes: &[u8]) -> Result<Digest, LayoutError> {
         let digest = Digest::sha256(bytes);

@@ -1,17 +1,17 @@
 //! `unpack`: lays an image out as a root file system.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 use wharf_layers::unpack::{Skipped, UnpackOptions, Unpacker};
 use wharf_layers::{Decoded, LayersError};
-use wharf_oci::{Algorithm, Descriptor, Digest, Document, ImageConfig, ImageManifest, Layout, Platform, media_type};
+use wharf_oci::{Algorithm, Descriptor, Digest, Layout};
 
 use super::usage_of;
 use crate::cli::Unpack;
+use crate::layout_image::LayoutImage;
 use crate::layout_path;
 use crate::ui::{self, Failure};
 
@@ -21,22 +21,26 @@ pub fn run(options: &Unpack) -> Result<ExitCode, Failure> {
         return usage_of("unpack", "wharf unpack app-oci rootfs");
     };
     let begun = Instant::now();
-    let Some((path, name)) = layout_path::find(text.strip_prefix("oci:").unwrap_or(text)) else {
+    let Some((path, name)) = layout_path::find(layout_path::bare(text)) else {
         return Err(Failure::new(format!("{text} not found"))
             .hint("a layout on disk is unpacked; `wharf pull IMAGE FOLDER` brings an image of a registry there"));
     };
     let layout = Layout::open(&path).map_err(|error| Failure::of(&error))?;
     let root = layout_path::one_of(&layout, name.as_deref())?;
     let about = |failure: Failure| failure.about(&format!("{text} was not unpacked"));
-    let (image, config) = image(&layout, &root, options.platform.as_ref()).map_err(about)?;
+    let fits = |child: &Descriptor| {
+        let wanted = options.platform.as_ref();
+        wanted.is_none_or(|wanted| child.platform.as_ref().is_some_and(|platform| platform.matches(wanted)))
+    };
+    let image = LayoutImage::read(&layout, &root, fits, "platform", "--platform").map_err(about)?;
     let mut unpacker =
         Unpacker::new(folder, UnpackOptions { rootless: options.rootless }).map_err(|error| about(Failure::of(&error)))?;
-    for (layer, diff_id) in image.layers.iter().zip(&config.diff_ids) {
+    for (layer, diff_id) in image.manifest.layers.iter().zip(&image.config.diff_ids) {
         apply(&mut unpacker, &layout, layer, diff_id).map_err(about)?;
     }
     let skipped = unpacker.finish().map_err(|error| about(Failure::of(&error)))?;
     warn(&skipped);
-    let layers = image.layers.len();
+    let layers = image.manifest.layers.len();
     let several = if layers == 1 { "layer" } else { "layers" };
     ui::say(format_args!(
         "Unpacked {text} into {}: {layers} {several}, in {:.1} s",
@@ -46,54 +50,12 @@ pub fn run(options: &Unpack) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The one image that is meant, with what its configuration says.
-fn image(layout: &Layout, root: &Descriptor, platform: Option<&Platform>) -> Result<(ImageManifest, ImageConfig), Failure> {
-    let document = |descriptor: &Descriptor| {
-        let bytes = layout.read(descriptor).map_err(|error| Failure::of(&error))?;
-        Document::parse(&bytes, &descriptor.media_type)
-            .map_err(|error| Failure::new("its manifest cannot be used").because(&error))
-    };
-    let mut found = document(root)?;
-    if let Document::Index(index) = &found {
-        let images: Vec<_> = index
-            .manifests
-            .iter()
-            .filter(|child| media_type::is_manifest(&child.media_type))
-            .filter(|child| !child.platform.as_ref().is_some_and(Platform::is_unknown))
-            .collect();
-        let fits = |child: &&&Descriptor| {
-            platform.is_none_or(|wanted| child.platform.as_ref().is_some_and(|platform| platform.matches(wanted)))
-        };
-        let chosen: Vec<_> = images.iter().filter(fits).collect();
-        let [one] = chosen.as_slice() else {
-            let listed: Vec<_> = images.iter().filter_map(|child| child.platform.as_ref()).map(ToString::to_string).collect();
-            let what = if chosen.is_empty() { "it has no image for that platform" } else { "it has several images" };
-            return Err(Failure::new(what).hint(format!("--platform picks one of {}", listed.join(", "))));
-        };
-        found = document(one)?;
-    }
-    let image = match found {
-        Document::Image(image) if image.is_image() => image,
-        _ => return Err(Failure::new("it is no image")),
-    };
-    let bytes = layout.read(&image.config).map_err(|error| Failure::of(&error))?;
-    let config = ImageConfig::parse(&bytes);
-    let config = config.map_err(|error| Failure::new("its configuration cannot be used").because(&error))?;
-    if config.diff_ids.len() != image.layers.len() {
-        let text = format!("it has {} layers, and its configuration tells of {}", image.layers.len(), config.diff_ids.len());
-        return Err(Failure::new(text));
-    }
-    Ok((image, config))
-}
-
 /// Applies a layer, and compares the archive in it with its digest.
 fn apply(unpacker: &mut Unpacker, layout: &Layout, layer: &Descriptor, diff_id: &Digest) -> Result<(), Failure> {
     let about = |error: LayersError| Failure::of(&error).about(&format!("the layer {} cannot be applied", layer.digest));
     let place = layout.place(layer).map_err(|error| Failure::of(&error))?;
-    let cannot = |error: io::Error| Failure::new(format!("cannot read {}", place.path.display())).because(&error);
-    let mut file = File::open(&place.path).map_err(cannot)?;
-    file.seek(SeekFrom::Start(place.offset)).map_err(cannot)?;
-    let mut archive = Hashed { reader: Decoded::new(file.take(place.length)).map_err(about)?, hasher: Sha256::new() };
+    let reader = place.reader().map_err(|error| Failure::of(&error))?;
+    let mut archive = Hashed { reader: Decoded::new(reader).map_err(about)?, hasher: Sha256::new() };
     unpacker.layer(&mut archive).map_err(about)?;
     // Few use another algorithm for this, and their layers still have digests of their own.
     let found = Digest::from_hash(Algorithm::Sha256, &archive.hasher.finalize());

@@ -5,11 +5,8 @@ mod members;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Error;
-use wharf_client::REFERENCE_DIGEST;
-use wharf_oci::{
-    Descriptor, Digest, Document, ImageIndex, ImageManifest, Layout, LayoutError, LayoutWriter, MAX_MANIFEST, Platform,
-    media_type,
-};
+use wharf_client::{REFERENCE_DIGEST, is_about_another};
+use wharf_oci::{Descriptor, Digest, Document, ImageIndex, ImageManifest, Layout, LayoutWriter, MAX_MANIFEST, media_type};
 
 pub use members::Members;
 
@@ -108,7 +105,7 @@ impl<'a> Rewriter<'a> {
     /// Edits what a descriptor leads to, and returns the descriptor of that.
     pub fn descriptor(&mut self, descriptor: &Descriptor, shown: &str) -> Result<Descriptor, Failure> {
         let mut edited = descriptor.clone();
-        if !is_attestation(descriptor) {
+        if !is_about_another(descriptor) {
             let content = self.manifest(descriptor, shown, 0)?;
             if content.digest != descriptor.digest {
                 (edited.media_type, edited.digest, edited.size) = (content.media_type, content.digest, content.size);
@@ -148,7 +145,7 @@ impl<'a> Rewriter<'a> {
             self.artifacts.push(Artifact { digest: old.digest, subject: None });
             return Ok(old);
         }
-        let bytes = self.layout.read(descriptor).map_err(|error| failure(&error))?;
+        let bytes = self.layout.read(descriptor).map_err(|error| Failure::of(&error))?;
         let unusable = |error: &dyn std::error::Error| {
             Failure::new(format!("the manifest {} cannot be used", descriptor.digest)).because(error)
         };
@@ -186,7 +183,7 @@ impl<'a> Rewriter<'a> {
         let mut members = Members::parse(bytes).map_err(unusable)?;
         let mut entries: Vec<Members> = members.get("manifests").map_err(unusable)?.unwrap_or_default();
         let mut is_changed = false;
-        for (entry, child) in entries.iter_mut().zip(&index.manifests).filter(|(_, child)| !is_attestation(child)) {
+        for (entry, child) in entries.iter_mut().zip(&index.manifests).filter(|(_, child)| !is_about_another(child)) {
             let what = child.platform.as_ref().map_or_else(|| child.digest.to_string(), ToString::to_string);
             let content = self.manifest(child, &format!("{shown} ({what})"), depth + 1)?;
             if content.digest != child.digest {
@@ -222,19 +219,5 @@ pub fn add(writer: &mut LayoutWriter, bytes: &[u8]) -> Result<Digest, Failure> {
         let text = format!("written anew it has {} bytes, and a manifest or configuration may have {MAX_MANIFEST}", bytes.len());
         return Err(Failure::new(text));
     }
-    writer.add(bytes).map_err(|error| failure(&error))
-}
-
-/// Whether a manifest is about another one; such manifests look like images and are none.
-fn is_attestation(descriptor: &Descriptor) -> bool {
-    descriptor.annotation(REFERENCE_DIGEST).is_some() || descriptor.platform.as_ref().is_some_and(Platform::is_unknown)
-}
-
-/// A report of what is wrong with a layout.
-pub fn failure(error: &LayoutError) -> Failure {
-    let failure = Failure::new(error.to_string());
-    match std::error::Error::source(error) {
-        Some(source) => failure.because(source),
-        None => failure,
-    }
+    writer.add(bytes).map_err(|error| Failure::of(&error))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use wharf_client::{ClientError, REFERENCE_DIGEST, Source, Tree};
+use wharf_client::{ClientError, Source, Tree, is_about_another};
 use wharf_layers::annotation;
 use wharf_oci::{Descriptor, Digest, Document, ImageConfig, ImageManifest, Platform};
 
@@ -99,10 +99,10 @@ fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Document, ClientError>
 
 /// The images below a manifest of a tree, which bounds how many and how deep they are. What is about another manifest is left out.
 fn list(tree: &Tree, descriptor: &Descriptor, found: &mut Vec<(Descriptor, Bytes, ImageManifest)>) -> Result<(), ClientError> {
-    let is_about =
-        descriptor.annotation(REFERENCE_DIGEST).is_some() || descriptor.platform.as_ref().is_some_and(Platform::is_unknown);
     let known = || found.iter().any(|(known, ..)| known.digest == descriptor.digest && known.platform == descriptor.platform);
-    let Some(manifest) = tree.manifest(&descriptor.digest).filter(|_| !is_about && !known()) else { return Ok(()) };
+    let Some(manifest) = tree.manifest(&descriptor.digest).filter(|_| !is_about_another(descriptor) && !known()) else {
+        return Ok(());
+    };
     match parse(descriptor, &manifest.bytes)? {
         Document::Image(image) => {
             found.push((descriptor.clone(), manifest.bytes.clone(), image));

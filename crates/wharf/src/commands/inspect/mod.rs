@@ -5,7 +5,6 @@ mod facts;
 mod json;
 mod text;
 
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::printable::printable_json;
 use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
-use crate::ui::Failure;
+use crate::ui::{self, Failure};
 use facts::{Facts, Image};
 
 /// Shows an image.
@@ -30,7 +29,7 @@ pub fn run(settings: &Settings, options: &Inspect) -> Result<ExitCode, Failure> 
             Picture::open(settings, &options.auth, &options.source_options, &whereabouts, Arc::new(Progress::new())).await?;
         look(&picture, options).await
     })?;
-    print(&output).map(|()| ExitCode::SUCCESS)
+    ui::print_bytes(&output).map(|()| ExitCode::SUCCESS)
 }
 
 /// What is to be printed.
@@ -63,13 +62,4 @@ fn the_one(facts: &Facts) -> Result<&Image, Failure> {
                 .hint(format!("--platform picks one: {}", platforms.join(", "))))
         }
     }
-}
-
-/// Bytes on standard output, as they are.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::BrokenPipe,
-        _ => Failure::new("cannot write to standard output").because(&error),
-    })
 }

@@ -14,7 +14,7 @@ use crate::automatic_labels;
 use crate::cli::Label;
 use crate::layout_path;
 use crate::printable::printable;
-use crate::rewrite::{Rewriter, Rewritten, failure};
+use crate::rewrite::{Rewriter, Rewritten};
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
 use rewrite::{Change, Labels};
@@ -27,9 +27,9 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
     let (path, name) = place(argument)?;
     let change = change(settings, options)?;
     check_form(&path)?;
-    let mut writer = LayoutWriter::open(&path).map_err(|error| failure(&error))?;
+    let mut writer = LayoutWriter::open(&path).map_err(|error| Failure::of(&error))?;
     // Read once nobody else writes.
-    let layout = Layout::open(writer.path()).map_err(|error| failure(&error))?;
+    let layout = Layout::open(writer.path()).map_err(|error| Failure::of(&error))?;
     let meant = meant(layout.images(), &path, name.as_deref())?;
     let mut labels = Labels::new(&change);
     let mut rewriter = Rewriter::new(&layout, &mut writer, &mut labels);
@@ -50,7 +50,7 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
     if rewritten.is_empty() {
         ui::say(format_args!("Nothing to do: {argument} has these labels already"));
     } else {
-        writer.commit().map_err(|error| failure(&error))?;
+        writer.commit().map_err(|error| Failure::of(&error))?;
         for Rewritten { shown, old, new } in rewritten {
             ui::say(format_args!("{shown}: {old} -> {new}"));
         }
@@ -64,7 +64,7 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
 
 /// The layout that is meant, and which of its images.
 fn place(argument: &str) -> Result<(PathBuf, Option<String>), Failure> {
-    let bare = argument.strip_prefix("oci:").unwrap_or(argument);
+    let bare = layout_path::bare(argument);
     match layout_path::find(bare) {
         Some(found) => Ok(found),
         // What it lacks is told by who opens it.
@@ -76,7 +76,7 @@ fn place(argument: &str) -> Result<(PathBuf, Option<String>), Failure> {
 
 /// Refuses what is no layout in a folder.
 fn check_form(path: &Path) -> Result<(), Failure> {
-    let layout = Layout::open(path).map_err(|error| failure(&error))?;
+    let layout = Layout::open(path).map_err(|error| Failure::of(&error))?;
     let file = path.display();
     let way = match layout.kind() {
         LayoutKind::Folder => return Ok(()),
@@ -95,10 +95,7 @@ fn meant(images: &[NamedImage], path: &Path, name: Option<&str>) -> Result<Vec<u
     }
     let path = path.display();
     let Some(name) = name else { return Err(Failure::new(format!("{path} holds no image"))) };
-    let names: Vec<_> = images.iter().filter_map(|image| image.name.as_deref()).map(printable).collect();
-    let names =
-        if names.is_empty() { "none of its images has a name".to_owned() } else { format!("it holds {}", names.join(", ")) };
-    Err(Failure::new(format!("{path} holds no image called {name}")).hint(names))
+    Err(Failure::new(format!("{path} holds no image called {name}")).hint(layout_path::names(images)))
 }
 
 /// An image as it may be named to a command.

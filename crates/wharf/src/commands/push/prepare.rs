@@ -12,6 +12,7 @@ use wharf_yocto::tags::{self, Facts, Strategy};
 use super::choose::Candidate;
 use super::recompress::{self, Recompressed};
 use crate::cli::{Compression, Push};
+use crate::layout_path;
 use crate::remote;
 use crate::settings::{self, Settings};
 use crate::ui::{self, Failure};
@@ -141,12 +142,7 @@ async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
     }
     match (meant.as_slice(), pick) {
         ([], Some(pick)) => {
-            let names: Vec<_> = layout.images().iter().filter_map(|image| image.name.as_deref()).collect();
-            let hint = if names.is_empty() {
-                "none of its images has a name".to_owned()
-            } else {
-                format!("it holds {}", names.join(", "))
-            };
+            let hint = layout_path::names(layout.images());
             return Err(Failure::new(format!("{path} holds no image called {pick}")).hint(hint));
         }
         ([], None) => return Err(Failure::new(format!("{path} holds no image"))),

@@ -1,8 +1,7 @@
 //! Layers in another form on their way to the registry.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ use wharf_layers::{Form, LayerWriter, convert};
 use wharf_oci::{Descriptor, Digest, ImageConfig, ImageManifest, Layout, LayoutKind, LayoutWriter, media_type};
 
 use crate::cli::Compression;
-use crate::rewrite::{Edit, Members, Rewriter, failure};
+use crate::rewrite::{Edit, Members, Rewriter};
 use crate::ui::{self, Failure};
 
 /// Where large temporary files go, unless TMPDIR says otherwise: /tmp is often memory.
@@ -33,7 +32,7 @@ pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression)
         temporary.unwrap_or_else(|| if PathBuf::from(TEMPORARY).is_dir() { TEMPORARY.into() } else { std::env::temp_dir() });
     let cannot = |error: io::Error| Failure::new(format!("cannot write to {}", temporary.display())).because(&error);
     let folder = tempfile::Builder::new().prefix("wharf-push-").tempdir_in(&temporary).map_err(cannot)?;
-    let mut writer = LayoutWriter::open(&folder.path().join("layout")).map_err(|error| failure(&error))?;
+    let mut writer = LayoutWriter::open(&folder.path().join("layout")).map_err(|error| Failure::of(&error))?;
     let path = writer.path().to_owned();
     let form = match compression {
         Compression::Gzip => Form::GZIP,
@@ -55,8 +54,8 @@ pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression)
     for image in edited {
         writer.append(image);
     }
-    writer.commit().map_err(|error| failure(&error))?;
-    let layout = Layout::open(&path).map_err(|error| failure(&error))?;
+    writer.commit().map_err(|error| Failure::of(&error))?;
+    let layout = Layout::open(&path).map_err(|error| Failure::of(&error))?;
     Ok(Recompressed { layout, folder })
 }
 
@@ -75,8 +74,8 @@ fn complete(layout: &Layout, writer: &mut LayoutWriter, image: &Descriptor) -> R
             true => std::fs::read(writer.place(&descriptor.digest))
                 .map_err(|error| Failure::new("cannot read what was written").because(&error))?,
             false => {
-                let bytes = layout.read(&descriptor).map_err(|error| failure(&error))?;
-                writer.add_as(&bytes, &descriptor.digest).map_err(|error| failure(&error))?;
+                let bytes = layout.read(&descriptor).map_err(|error| Failure::of(&error))?;
+                writer.add_as(&bytes, &descriptor.digest).map_err(|error| Failure::of(&error))?;
                 bytes
             }
         };
@@ -91,7 +90,7 @@ fn complete(layout: &Layout, writer: &mut LayoutWriter, image: &Descriptor) -> R
 
 /// Brings a blob as it is: as a link to the layout's own file, and out of an archive as a copy.
 fn bring(layout: &Layout, writer: &mut LayoutWriter, blob: &Descriptor) -> Result<(), Failure> {
-    let place = layout.place(blob).map_err(|error| failure(&error))?;
+    let place = layout.place(blob).map_err(|error| Failure::of(&error))?;
     let cannot = |error: io::Error| Failure::new(format!("cannot read {}", place.path.display())).because(&error);
     if layout.kind() == LayoutKind::Folder {
         let path = std::path::absolute(&place.path).map_err(cannot)?;
@@ -99,11 +98,7 @@ fn bring(layout: &Layout, writer: &mut LayoutWriter, blob: &Descriptor) -> Resul
         let folder = link.parent().unwrap_or(&link);
         return std::fs::create_dir_all(folder).and_then(|()| symlink(path, &link)).map_err(cannot);
     }
-    let mut file = File::open(&place.path).map_err(cannot)?;
-    file.seek(SeekFrom::Start(place.offset)).map_err(cannot)?;
-    let mut staged = writer.stage().map_err(|error| failure(&error))?;
-    io::copy(&mut file.take(place.length), staged.file()).map_err(cannot)?;
-    writer.adopt(staged, &blob.digest).map_err(|error| failure(&error))
+    writer.copy(layout, blob).map_err(|error| Failure::of(&error))
 }
 
 /// Writes the layers of images anew.
@@ -138,13 +133,11 @@ impl Layers {
             return Ok(known.clone());
         }
         let about = |failure: Failure| failure.about(&format!("the layer {} cannot be recompressed", layer.digest));
-        let place = layout.place(layer).map_err(|error| failure(&error))?;
-        let cannot = |error: io::Error| about(Failure::new(format!("cannot read {}", place.path.display())).because(&error));
-        let mut file = File::open(&place.path).map_err(cannot)?;
-        file.seek(SeekFrom::Start(place.offset)).map_err(cannot)?;
-        let mut staged = writer.stage().map_err(|error| failure(&error))?;
+        let place = layout.place(layer).map_err(|error| Failure::of(&error))?;
+        let reader = place.reader().map_err(|error| about(Failure::of(&error)))?;
+        let mut staged = writer.stage().map_err(|error| Failure::of(&error))?;
         let out = LayerWriter::new(staged.file(), self.form, self.form.cut(), 0).map_err(|error| about(Failure::of(&error)))?;
-        let written = convert(file.take(place.length), out).map_err(|error| about(Failure::of(&error)))?;
+        let written = convert(reader, out).map_err(|error| about(Failure::of(&error)))?;
         if written.diff_id != *diff_id {
             return Err(about(Failure::new(format!("its content is {}, and should be {diff_id}", written.diff_id))));
         }
@@ -152,7 +145,7 @@ impl Layers {
             ui::warn(&format!("the layer {} has no table of contents, and podman fetches it whole: {why}", layer.digest));
         }
         let mut new = written.descriptor;
-        writer.adopt(staged, &new.digest).map_err(|error| failure(&error))?;
+        writer.adopt(staged, &new.digest).map_err(|error| Failure::of(&error))?;
         // What others noted about the layer stays, but for notes on how it was cut.
         let is_of_form = |key: &str| key == CUT || key == PIECES || CHUNKED_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
         let old = layer.annotations.clone().unwrap_or_default().into_iter().filter(|(key, _)| !is_of_form(key));
@@ -174,7 +167,7 @@ impl Edit for Layers {
         if !image.layers.iter().any(|layer| self.is_foreign(layer)) {
             return Ok(None);
         }
-        let config = layout.read(&image.config).map_err(|error| failure(&error))?;
+        let config = layout.read(&image.config).map_err(|error| Failure::of(&error))?;
         let unusable = |error: &dyn std::error::Error| {
             Failure::new(format!("the configuration {} cannot be used", image.config.digest)).because(error)
         };
