@@ -8,7 +8,7 @@ use crate::peer::Peer;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Measures wharf beside Debian's docker-registry, nginx, skopeo and plain files on this machine, and prints medians and ratios
+Measures wharf beside Debian's docker-registry, nginx, skopeo, umoci, podman and plain files on this machine, and prints medians and ratios
 
 Usage: wharf-bench [OPTIONS]
 
@@ -17,12 +17,14 @@ Usage: wharf-bench [OPTIONS]
       --only NAMES    only these rows, comma-separated (see --list)
       --peers NAMES   only these of wharf,docker-registry,nginx,bare
       --folder PATH   where the temporary folder is made [default: beside this program]
+      --rootfs PATH   where the files of root file systems are taken from [default: /usr]
       --json FILE     also write the results as JSON
       --profile PATH  record wharf with perf, one file per row in this folder
       --list          print the names of the rows
 
 The wharf program is the one in WHARF_BIN, else the one beside this program
-Needs nginx, docker-registry, wrk and skopeo: apt install nginx-light docker-registry wrk skopeo
+Needs nginx, docker-registry, wrk, skopeo, umoci and, as root, podman:
+  apt install nginx-light docker-registry wrk skopeo umoci podman
 ";
 
 /// What was asked for.
@@ -38,6 +40,8 @@ pub struct Options {
     peers: Vec<String>,
     /// Where the temporary folder is made.
     pub folder: PathBuf,
+    /// Where the files of root file systems are taken from.
+    pub rootfs: PathBuf,
     /// Where the JSON goes.
     pub json: Option<PathBuf>,
     /// Where profiles go.
@@ -74,6 +78,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, program: &Path, whar
         only: Vec::new(),
         peers: Vec::new(),
         folder: beside.to_owned(),
+        rootfs: "/usr".into(),
         json: None,
         profile: None,
         wharf: wharf.exists().then_some(wharf),
@@ -100,6 +105,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, program: &Path, whar
                 }
             }
             "--folder" => options.folder = value()?.into(),
+            "--rootfs" => options.rootfs = value()?.into(),
             "--json" => options.json = Some(value()?.into()),
             "--profile" => options.profile = Some(value()?.into()),
             "--help" | "-h" => return Ok(Request::Help),

@@ -3,15 +3,14 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::bench::{Bench, settle};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::peer::{Peer, Server};
+use crate::program::{self, Took};
 use crate::registry::{MANIFEST_TYPE, digest, random_bytes};
 use crate::report::{Report, Target};
 use crate::stats::median;
@@ -20,8 +19,6 @@ const LAYERS: usize = 10;
 const LAYER: usize = 50 << 20;
 /// The layer that a rebuild changes.
 const SMALL: usize = 256 << 10;
-/// How often the memory of the command is looked at.
-const SAMPLE: Duration = Duration::from_millis(5);
 
 /// An image that the registry has never seen.
 pub fn new(bench: &Bench) -> Result<Report> {
@@ -95,10 +92,10 @@ fn measure(bench: &Bench, before: Before) -> Result<Report> {
             let pushed = push(*tool, &program, server.address, layout)?;
             match tool {
                 Tool::Wharf => {
-                    ours.push(pushed.milliseconds);
+                    ours.push(pushed.seconds * 1e3);
                     peaks.push(pushed.peak);
                 }
-                Tool::Skopeo => theirs.push(pushed.milliseconds),
+                Tool::Skopeo => theirs.push(pushed.seconds * 1e3),
             }
         }
     }
@@ -129,14 +126,7 @@ impl Tool {
     }
 }
 
-/// What a command took.
-struct Pushed {
-    milliseconds: f64,
-    /// Megabytes of memory at most, files in the page cache that it maps included.
-    peak: f64,
-}
-
-fn push(tool: Tool, program: &Path, address: SocketAddr, layout: &Layout) -> Result<Pushed> {
+fn push(tool: Tool, program: &Path, address: SocketAddr, layout: &Layout) -> Result<Took> {
     let mut command = match tool {
         Tool::Wharf => {
             let mut command = Command::new(program);
@@ -152,38 +142,7 @@ fn push(tool: Tool, program: &Path, address: SocketAddr, layout: &Layout) -> Res
             command
         }
     };
-    let begun = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context(tool.label())?;
-    let status = format!("/proc/{}/status", child.id());
-    let ended = AtomicBool::new(false);
-    let (waited, seconds, peak) = std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| {
-            let mut peak: f64 = 0.0;
-            while !ended.load(Ordering::Relaxed) {
-                peak = peak.max(highest(&status));
-                std::thread::sleep(SAMPLE);
-            }
-            peak
-        });
-        let waited = child.wait();
-        let seconds = begun.elapsed().as_secs_f64();
-        ended.store(true, Ordering::Relaxed);
-        (waited, seconds, sampler.join().unwrap_or(f64::NAN))
-    });
-    let waited = waited?;
-    if waited.success() {
-        Ok(Pushed { milliseconds: seconds * 1e3, peak })
-    } else {
-        Err(Failure::new(format!("{}: {waited}", tool.label())))
-    }
-}
-
-/// The most memory that a process has had so far, in megabytes; nothing for one that is gone.
-fn highest(status: &str) -> f64 {
-    let text = fs::read_to_string(status).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default();
-    kibibytes * 1024.0 / 1e6
+    program::run(&mut command)
 }
 
 /// An OCI layout with one image of ten layers and a small one.

@@ -13,9 +13,12 @@ mod large_get;
 mod listing;
 mod manifest_get;
 mod memory;
+mod pack;
 mod seed;
 mod start;
+mod update;
 mod upload;
+mod versions;
 
 /// One row.
 pub struct Row {
@@ -48,4 +51,14 @@ pub const ROWS: &[Row] = &[
     Row { name: "push-new", title: "`wharf push` of a new image, 10 layers, 500 MB", run: command_push::new },
     Row { name: "push-changed", title: "`wharf push` of the same with one small layer changed", run: command_push::changed },
     Row { name: "push-unchanged", title: "`wharf push` of the same, unchanged", run: command_push::unchanged },
+    Row { name: "pack-gzip", title: "`wharf pack` of a 500 MB root file system, gzip", run: pack::gzip },
+    Row { name: "pack-chunked", title: "the same as zstd:chunked, packed and pushed", run: pack::chunked },
+    Row {
+        name: "versions",
+        title: "11 versions of a 300 MB root file system, files that hold 2.5 % changed in each",
+        run: versions::run,
+    },
+    Row { name: "update-podman", title: "podman's update from one version of it to the next", run: update::by_podman },
+    Row { name: "update-pull", title: "the same by `wharf pull`, gzip", run: update::by_wharf },
+    Row { name: "update-chunked", title: "the same by `wharf pull`, zstd:chunked", run: update::by_wharf_chunked },
 ];

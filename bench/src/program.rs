@@ -1,0 +1,81 @@
+//! Commands that are measured from their start to their exit.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Failure, Result};
+
+/// How often the memory of a command is looked at.
+const SAMPLE: Duration = Duration::from_millis(5);
+
+/// What a command took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// From its start to its exit.
+    pub seconds: f64,
+    /// Megabytes of memory at most (VmHWM), pages of files that it maps included. Of the process itself, not of its children.
+    pub peak: f64,
+}
+
+/// Runs a command to its successful end.
+pub fn run(command: &mut Command) -> Result<Took> {
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default().display().to_string();
+    let said = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+    let begun = Instant::now();
+    let mut child = command.spawn().context(&name)?;
+    let status = format!("/proc/{}/status", child.id());
+    let ended = AtomicBool::new(false);
+    let (waited, seconds, peak) = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak: f64 = 0.0;
+            while !ended.load(Ordering::Relaxed) {
+                peak = peak.max(highest(&status));
+                std::thread::sleep(SAMPLE);
+            }
+            peak
+        });
+        let waited = child.wait();
+        let seconds = begun.elapsed().as_secs_f64();
+        ended.store(true, Ordering::Relaxed);
+        (waited, seconds, sampler.join().unwrap_or(f64::NAN))
+    });
+    let waited = waited?;
+    if waited.success() { Ok(Took { seconds, peak }) } else { Err(failed(&name, &waited.to_string(), said)) }
+}
+
+/// The failure of a command, with the last of what it said.
+fn failed(name: &str, how: &str, mut said: fs::File) -> Failure {
+    use std::io::{Read, Seek};
+    let mut text = String::new();
+    // Without it the failure is told all the same.
+    let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
+    let last: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = last[last.len().saturating_sub(3)..].join(" / ");
+    Failure::new(format!("{name}: {how}: {last}"))
+}
+
+/// The most memory that a process has had so far, in megabytes; nothing for one that is gone.
+fn highest(status: &str) -> f64 {
+    let text = fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default();
+    kibibytes * 1024.0 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use std::process::Command;
+
+    #[test]
+    fn a_failure_says_what_the_command_said() {
+        let failure = run(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
+        assert!(failure.contains("no such thing") && failure.contains('3'), "{failure}");
+        let took = run(Command::new("sh").args(["-c", "sleep 0.05"])).unwrap();
+        assert!(took.seconds >= 0.05 && took.peak > 0.0, "{took:?}");
+    }
+}

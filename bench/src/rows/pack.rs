@@ -1,0 +1,115 @@
+//! `wharf pack` of a root file system beside what others make layers with.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::bench::{Bench, settle};
+use crate::failure::Result;
+use crate::layer::{self, Form, Layer};
+use crate::peer::{Peer, Server};
+use crate::podman::Podman;
+use crate::program::{self, Took};
+use crate::report::{Report, Target};
+use crate::rootfs::RootFs;
+use crate::stats::median;
+
+/// Bytes of the root file system.
+const SIZE: u64 = 500_000_000;
+/// Megabytes that a command may take.
+pub const MEMORY: f64 = 128.0;
+
+/// A gzip layer, beside `umoci insert`.
+pub fn gzip(bench: &Bench) -> Result<Report> {
+    let mut report = Report::new("MB of files a second, the whole command");
+    let folder = bench.folder("pack-gzip")?;
+    let root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
+    let (mut ours, mut theirs, mut peaks, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
+    for round in 0..bench.options.rounds {
+        for turn in 0..2 {
+            let layout = folder.join("layout-oci");
+            settle(&folder)?;
+            if (round + turn) % 2 == 0 {
+                let took = layer::pack(bench, &root.folder, &layout, Form::Gzip)?;
+                sizes.0 = Layer::of(&layout)?.size();
+                ours.push(speed(&root, took.seconds));
+                peaks.push(took.peak);
+            } else {
+                let took = umoci(&root.folder, &layout)?;
+                sizes.1 = Layer::of(&layout)?.size();
+                theirs.push(speed(&root, took.seconds));
+            }
+            fs::remove_dir_all(&layout)?;
+        }
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+    report.check("wharf pack / umoci insert", median(&ratios), "", Target::AtLeast(3.0));
+    report.check("layer by wharf / by umoci", sizes.0 as f64 / sizes.1 as f64, "", Target::AtMost(1.0));
+    report.check("highest memory (VmHWM)", highest(&peaks), " MB", Target::AtMost(MEMORY));
+    report.note(format!("the layer by wharf has {} bytes, that by umoci {}", sizes.0, sizes.1));
+    report.series("wharf pack", ours);
+    report.series("umoci insert", theirs);
+    fs::remove_dir_all(folder)?;
+    Ok(report)
+}
+
+/// A layer in zstd:chunked, packed and pushed, beside a push by podman, which encodes while it pushes.
+pub fn chunked(bench: &Bench) -> Result<Report> {
+    let mut report = Report::new("MB of files a second, packed and pushed");
+    let folder = bench.folder("pack-chunked")?;
+    let root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
+    let plain = folder.join("plain-oci");
+    layer::pack(bench, &root.folder, &plain, Form::Gzip)?;
+    let podman = Podman::new(&folder.join("podman"))?;
+    podman.pull(&format!("oci:{}:1", plain.display()))?;
+    let image = layer::id(&plain)?;
+    let (mut ours, mut theirs, mut packs, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..bench.options.rounds {
+        // Each time another address: podman would remember what is there.
+        let server = Server::start(Peer::Wharf, &folder.join("server"), &bench.settings("pack-chunked"))?;
+        for turn in 0..2 {
+            settle(&folder)?;
+            if (round + turn) % 2 == 0 {
+                let layout = folder.join("layout-oci");
+                let packed = layer::pack(bench, &root.folder, &layout, Form::Chunked)?;
+                let mut push = layer::wharf(bench)?;
+                push.arg("push").arg(&layout).args(["--quiet", "--tag", "1"]);
+                push.env("CONTAINER_REGISTRY_URL", server.address.to_string());
+                let pushed = program::run(&mut push)?;
+                ours.push(speed(&root, packed.seconds + pushed.seconds));
+                packs.push(speed(&root, packed.seconds));
+                peaks.push(packed.peak);
+                fs::remove_dir_all(&layout)?;
+            } else {
+                theirs.push(speed(&root, podman.push_chunked(&image, server.address, "podman:1")?.seconds));
+            }
+        }
+        drop(server);
+        fs::remove_dir_all(folder.join("server"))?;
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+    report.check("wharf pack and push / podman push", median(&ratios), "", Target::AtLeast(10.0));
+    report.check("highest memory (VmHWM)", highest(&peaks), " MB", Target::AtMost(MEMORY));
+    report.series("wharf pack and push", ours);
+    report.series("wharf pack alone", packs);
+    report.series("podman push", theirs);
+    fs::remove_dir_all(folder)?;
+    Ok(report)
+}
+
+fn umoci(root: &Path, layout: &Path) -> Result<Took> {
+    let image = format!("{}:1", layout.display());
+    program::run(Command::new("umoci").arg("init").arg("--layout").arg(layout))?;
+    program::run(Command::new("umoci").args(["new", "--image", &image]))?;
+    program::run(Command::new("umoci").args(["insert", "--image", &image]).arg(root).arg("/"))
+}
+
+/// Megabytes of files a second.
+fn speed(root: &RootFs, seconds: f64) -> f64 {
+    root.size() as f64 / 1e6 / seconds
+}
+
+/// The highest of some figures.
+pub fn highest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
