@@ -9,7 +9,8 @@ use crate::failure::Result;
 use crate::program::{self, Took};
 
 /// `cgroupfs`: no service manager is needed.
-const ENGINE: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n";
+const ENGINE: &str =
+    "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n[network]\nnetwork_backend = \"netavark\"\n";
 const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
 /// Covers the folder in which podman, for root, remembers where it has seen which blob; then runs it. The mounts that it makes go
 /// with the namespace.

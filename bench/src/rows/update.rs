@@ -32,7 +32,7 @@ pub fn by_podman(bench: &Bench) -> Result<Report> {
     let mut shares = Vec::new();
     for (version, size) in stage.sizes.iter().enumerate() {
         let before = link.answered();
-        podman.pull(&format!("{}/app:{version}", link.address))?;
+        podman.pull(&format!("{}/yocto/app:{version}", link.address))?;
         shares.push((link.answered() - before) as f64 * 100.0 / *size as f64);
     }
     let first = shares.remove(0);
