@@ -30,8 +30,9 @@ pub enum CutError {
 }
 
 impl Cut {
-    /// For compressions that make little of little input: files of a few kilobytes share a piece with their headers.
-    pub const GROUPED: Self = Self { small: 4096, group: 16 << 10, min: 16 << 10, average: 64 << 10, max: 256 << 10 };
+    /// For compressions that make little of little input: files of up to a kilobyte share a piece with their headers and neighbours. With larger
+    /// groups a layer is under a per cent smaller, but a build that touches every time sends twice as much.
+    pub const GROUPED: Self = Self { small: 1024, group: 4096, min: 16 << 10, average: 64 << 10, max: 256 << 10 };
     /// Each file by itself, as zstd:chunked wants it.
     pub const FILES: Self = Self { small: 0, group: 0, min: 16 << 10, average: 64 << 10, max: 256 << 10 };
 
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_cut_says_what_it_is() {
-        assert_eq!(Cut::GROUPED.to_string(), "files+fastcdc2020;small=4096;group=16384;min=16384;average=65536;max=262144");
+        assert_eq!(Cut::GROUPED.to_string(), "files+fastcdc2020;small=1024;group=4096;min=16384;average=65536;max=262144");
         assert_eq!(Cut::new(4096, 16384, 16384, 65536, 262144), Ok(Cut::GROUPED));
     }
 
