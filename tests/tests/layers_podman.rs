@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wharf_tests::clients::Containers;
-use wharf_tests::{Build, Facts, Proxy, RootFs, random, run_tool};
+use wharf_tests::{Build, Facts, Proxy, RootFs, image_of, random, run_tool, write_layout};
 
 /// A registry with a wire to it that counts, and podman on the other side.
 struct Stage {
@@ -150,7 +150,7 @@ fn an_image_that_was_packed_is_updated_in_parts() {
 
 /// What umoci wrote, in one stream of gzip, and wharf brought into the form on its way to the registry.
 #[test]
-fn an_image_that_was_recompressed_is_updated_in_parts() {
+fn an_image_by_umoci_that_was_recompressed_is_updated_in_parts() {
     let mut stage = Stage::new();
     let roots = stage.versions();
     for (version, root) in ["v1", "v2"].iter().zip(&roots) {
@@ -158,6 +158,41 @@ fn an_image_that_was_recompressed_is_updated_in_parts() {
         stage.push(&layout, version, &["--recompress", "zstd:chunked"]);
     }
     stage.assert_updates(&facts(&roots));
+}
+
+/// What GNU tar wrote, in blocks of its own, with more zeros at the end than there need be.
+#[test]
+fn an_image_by_tar_that_was_recompressed_is_updated_in_parts() {
+    let mut stage = Stage::new();
+    let roots = stage.versions();
+    for (version, root) in ["v1", "v2"].iter().zip(&roots) {
+        let layout = by_tar(&stage.build, root.folder(), version);
+        stage.push(&layout, version, &["--recompress", "zstd:chunked"]);
+    }
+    stage.assert_updates(&facts(&roots));
+}
+
+/// A layout with what GNU tar makes of a root file system, uncompressed whatever its type says; its path in the build directory.
+#[track_caller]
+fn by_tar(build: &Build, root: &Path, version: &str) -> String {
+    let name = format!("{version}-foreign-oci");
+    let archive = build.path("foreign.tar");
+    let options = [
+        "--format=posix",
+        "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--sort=name",
+        "--create",
+        "--blocking-factor=63",
+    ];
+    let places = ["--file", archive.to_str().unwrap(), "--directory", root.to_str().unwrap(), "."];
+    run_tool("tar", &[&options[..], &places].concat(), None);
+    let archive = fs::read(archive).unwrap();
+    assert!(archive.ends_with(&[0; 1025]));
+    let platform = serde_json::json!({"os": "linux", "architecture": "amd64"});
+    write_layout(&build.path(&name), &[("latest", &image_of(platform, serde_json::json!({}), vec![archive]))]);
+    name
 }
 
 /// A layout that umoci makes of a root file system; its path in the build directory.
