@@ -5,12 +5,12 @@ use std::ffi::CStr;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, XattrFlags, makedev, mknodat, utimensat};
 
-use crate::{random, sha256};
+use crate::{random, run_tool, sha256};
 
 /// A time that every file of a built tree has.
 const TIME: i64 = 1_700_000_000;
@@ -57,6 +57,8 @@ impl RootFs {
         root.link("etc/mtab", "../proc/self/mounts");
         root.link("dangling", "/nowhere/at/all");
         root.link("long link", &"d/".repeat(150));
+        root.link("home/app/own", "data");
+        lchown(root.path("home/app/own"), Some(1000), Some(1001)).expect("the owner of a link");
         root.device("dev/null", FileType::CharacterDevice, 0o666, (1, 3));
         root.device("dev/sda1", FileType::BlockDevice, 0o660, (8, 1));
         root.device("dev/wide", FileType::CharacterDevice, 0o600, (300, 70_000));
@@ -69,6 +71,13 @@ impl RootFs {
         root.hole("sparse", 8 << 20, &[(0, 5_000), (4 << 20, 70_000)]);
         root.settle();
         root
+    }
+
+    /// A copy in another folder, which must not exist: the same in everything.
+    pub fn copy(&self, folder: &Path) -> Self {
+        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        run_tool("cp", &["--archive", &text(&self.folder), &text(folder)], None);
+        Self { folder: folder.to_owned() }
     }
 
     /// Its folder.

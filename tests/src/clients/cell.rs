@@ -95,6 +95,12 @@ impl Cell {
         self.folder().join(name)
     }
 
+    /// A path as programs in the cell see it, mounts of theirs included, for a test that runs as root outside of it.
+    pub fn inside(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        Path::new("/proc").join(self.pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     /// Writes a file in the temporary folder.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);

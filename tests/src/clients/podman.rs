@@ -43,11 +43,20 @@ impl Containers {
 
     /// Goes on with an empty store, so that nothing a pull needs is there.
     pub fn fresh(&mut self) {
+        self.open(true);
+    }
+
+    /// Goes on with an empty store that takes layers only whole, as podman does unless it is told otherwise.
+    pub fn fresh_without_parts(&mut self) {
+        self.open(false);
+    }
+
+    fn open(&mut self, parts: bool) {
         self.store += 1;
         let (root, run) = (self.cell.path(&format!("store-{}", self.store)), self.cell.path(&format!("run-{}", self.store)));
         let settings = format!(
             "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n[storage.options]\n\
-             pull_options = {{enable_partial_images = \"true\", use_hard_links = \"false\", ostree_repos = \"\"}}\n",
+             pull_options = {{enable_partial_images = \"{parts}\", use_hard_links = \"false\", ostree_repos = \"\"}}\n",
             root.display(),
             run.display()
         );

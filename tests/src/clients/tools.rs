@@ -3,28 +3,34 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 27] = [
+    ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),
+    ("cp", "coreutils"),
     ("date", "coreutils"),
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
     ("fakeroot", "fakeroot"),
     ("gzip", "gzip"),
+    ("kill", "procps"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("podman", "podman"),
     ("pseudo", "pseudo"),
+    ("python3", "python3"),
     ("runc", "runc"),
     ("skopeo", "skopeo"),
     ("sudo", "sudo"),
     ("tar", "tar"),
     ("timeout", "coreutils"),
     ("umoci", "umoci"),
+    ("umount", "mount"),
     ("unshare", "util-linux"),
+    ("zstd", "zstd"),
 ];
 
 /// Where programs are looked for, also those that only an administrator has in the search path.

@@ -96,6 +96,21 @@ pub struct TocEntry {
     pub chunk_type: String,
 }
 
+/// An entry as it is written: with owner, group and time under the names as well by which podman 4.3 looks for them. It tells upper from lower
+/// case and has these three wrong, so that without them all files come to belong to root and to be of now. Readers that do not tell the cases apart find
+/// the same twice, others pass over names that they do not know.
+#[derive(Debug, Serialize)]
+pub(crate) struct Written<'a> {
+    #[serde(flatten)]
+    entry: &'a TocEntry,
+    #[serde(rename = "UID", skip_serializing_if = "is_zero")]
+    uid: u64,
+    #[serde(rename = "GID", skip_serializing_if = "is_zero")]
+    gid: u64,
+    #[serde(rename = "ModTime", skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    modtime: Option<Time>,
+}
+
 /// What [`TocEntry::chunk_type`] says of a chunk of zeros.
 pub(crate) const ZEROS: &str = "zeros";
 
@@ -135,6 +150,11 @@ impl TocEntry {
     /// A further chunk of a file of this name.
     pub(crate) fn chunk(name: &str) -> Self {
         Self::empty(TocKind::Chunk, name.to_owned())
+    }
+
+    /// As it is written into a table.
+    pub(crate) fn written(&self) -> Written<'_> {
+        Written { entry: self, uid: self.uid, gid: self.gid, modtime: self.modtime }
     }
 
     fn empty(kind: TocKind, name: String) -> Self {
@@ -265,5 +285,40 @@ mod rfc3339 {
         let timestamp: Timestamp = text.parse().map_err(de::Error::custom)?;
         let nanoseconds = timestamp.as_nanosecond();
         Ok(Some(Time { seconds: nanoseconds.div_euclid(SECOND) as i64, nanoseconds: nanoseconds.rem_euclid(SECOND) as u32 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_and_time_have_two_names_each() {
+        let mut entry = Entry {
+            name: b"a".to_vec(),
+            kind: Kind::Regular,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            mtime: Time { seconds: 0, nanoseconds: 0 },
+            size: 0,
+            xattrs: Default::default(),
+        };
+        let written = |entry: &Entry| serde_json::to_value(TocEntry::of(entry).unwrap().written()).unwrap();
+        let json = written(&entry);
+        for (name, other, value) in [
+            ("uid", "UID", 1.into()),
+            ("gid", "GID", 2.into()),
+            ("modtime", "ModTime", serde_json::json!("1970-01-01T00:00:00Z")),
+        ] {
+            assert_eq!((&json[name], &json[other]), (&value, &value), "{json}");
+        }
+        // The other names are for one client; here they are passed over.
+        assert_eq!(serde_json::from_value::<TocEntry>(json).unwrap(), TocEntry::of(&entry).unwrap());
+        (entry.uid, entry.gid) = (0, 0);
+        let json = written(&entry);
+        assert!(["uid", "UID", "gid", "GID"].iter().all(|name| json.get(name).is_none()), "{json}");
+        let chunk = serde_json::to_value(TocEntry::chunk("a").written()).unwrap();
+        assert_eq!(chunk, serde_json::json!({"type": "chunk", "name": "a"}));
     }
 }

@@ -361,7 +361,7 @@ impl Parts {
         if !mem::replace(&mut self.is_first, false) {
             line.push(b',');
         }
-        serde_json::to_writer(line, entry).map_err(|error| LayersError::Toc(error.to_string()))?;
+        serde_json::to_writer(line, &entry.written()).map_err(|error| LayersError::Toc(error.to_string()))?;
         self.toc.end_line()
     }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use tempfile::TempDir;
 use wharf_client::{Offer, Tree};
 use wharf_oci::{Descriptor, ImageIndex, Layout, NamedImage, RepositoryName, Tag};
 use wharf_yocto::architecture::build_name;
 use wharf_yocto::tags::{self, Facts, Strategy};
 
 use super::choose::Candidate;
-use super::recompress::{self, Recompressed};
+use super::recompress::{self, Recompressed, Temporary};
 use crate::cli::{Compression, Push};
 use crate::layout_path;
 use crate::remote;
@@ -84,7 +83,7 @@ pub struct Prepared {
     /// Where its content is.
     pub layout: Layout,
     /// What goes with the layout once it was pushed.
-    _temporary: Option<TempDir>,
+    _temporary: Option<Temporary>,
     /// What it is.
     pub tree: Tree,
     /// What is to stand under which tag.

@@ -1,9 +1,10 @@
 //! Layers in another form on their way to the registry.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use wharf_layers::annotation::{CHUNKED_PREFIXES, CUT, MANIFEST_CHECKSUM, PIECES};
@@ -16,13 +17,24 @@ use crate::ui::{self, Failure};
 
 /// Where large temporary files go, unless TMPDIR says otherwise: /tmp is often memory.
 const TEMPORARY: &str = "/var/tmp";
+/// What the names of folders there begin with.
+const PREFIX: &str = "wharf-push-";
+/// The layout in such a folder.
+const LAYOUT: &str = "layout";
 
 /// A layout's images with layers of another form, in a layout that goes with it.
 pub struct Recompressed {
     /// The images.
     pub layout: Layout,
-    /// Where they are.
-    pub folder: TempDir,
+    /// What keeps them where they are.
+    pub folder: Temporary,
+}
+
+/// A folder that goes when this does. Should the process be killed before, the next one takes it away.
+pub struct Temporary {
+    _folder: TempDir,
+    /// Shows to others that this process still needs it.
+    _lock: File,
 }
 
 /// Writes the images of a layout anew: those of this name, or all.
@@ -31,8 +43,10 @@ pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression)
     let temporary =
         temporary.unwrap_or_else(|| if PathBuf::from(TEMPORARY).is_dir() { TEMPORARY.into() } else { std::env::temp_dir() });
     let cannot = |error: io::Error| Failure::new(format!("cannot write to {}", temporary.display())).because(&error);
-    let folder = tempfile::Builder::new().prefix("wharf-push-").tempdir_in(&temporary).map_err(cannot)?;
-    let mut writer = LayoutWriter::open(&folder.path().join("layout")).map_err(|error| Failure::of(&error))?;
+    remove_abandoned(&temporary);
+    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&temporary).map_err(cannot)?;
+    let lock = File::open(folder.path()).and_then(|lock| lock.lock().map(|()| lock)).map_err(cannot)?;
+    let mut writer = LayoutWriter::open(&folder.path().join(LAYOUT)).map_err(|error| Failure::of(&error))?;
     let path = writer.path().to_owned();
     let form = match compression {
         Compression::Gzip => Form::GZIP,
@@ -56,7 +70,24 @@ pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression)
     }
     writer.commit().map_err(|error| Failure::of(&error))?;
     let layout = Layout::open(&path).map_err(|error| Failure::of(&error))?;
-    Ok(Recompressed { layout, folder })
+    Ok(Recompressed { layout, folder: Temporary { _folder: folder, _lock: lock } })
+}
+
+/// Removes what pushes left behind that were killed: folders that nobody has locked. A layout is in them only after the lock was taken.
+fn remove_abandoned(temporary: &Path) {
+    for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && entry.metadata().is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw());
+        if is_ours
+            && let Ok(lock) = File::open(entry.path())
+            && lock.try_lock().is_ok()
+            && entry.path().join(LAYOUT).is_dir()
+        {
+            // What cannot be removed only takes room.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Brings what an image names, and what was not written anew, into the layout.
@@ -71,7 +102,7 @@ fn complete(layout: &Layout, writer: &mut LayoutWriter, image: &Descriptor) -> R
             continue;
         }
         let bytes = match writer.has(&descriptor.digest, descriptor.size) {
-            true => std::fs::read(writer.place(&descriptor.digest))
+            true => fs::read(writer.place(&descriptor.digest))
                 .map_err(|error| Failure::new("cannot read what was written").because(&error))?,
             false => {
                 let bytes = layout.read(&descriptor).map_err(|error| Failure::of(&error))?;
@@ -96,7 +127,7 @@ fn bring(layout: &Layout, writer: &mut LayoutWriter, blob: &Descriptor) -> Resul
         let path = std::path::absolute(&place.path).map_err(cannot)?;
         let link = writer.place(&blob.digest);
         let folder = link.parent().unwrap_or(&link);
-        return std::fs::create_dir_all(folder).and_then(|()| symlink(path, &link)).map_err(cannot);
+        return fs::create_dir_all(folder).and_then(|()| symlink(path, &link)).map_err(cannot);
     }
     writer.copy(layout, blob).map_err(|error| Failure::of(&error))
 }
