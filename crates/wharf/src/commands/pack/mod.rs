@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use wharf_layers::tree::{Pattern, Tree, TreeOptions};
 use wharf_layers::{Form, Kind, Layer, LayerWriter, LayersError};
-use wharf_oci::{Descriptor, ImageManifest, LayoutError, LayoutWriter, Platform, media_type};
+use wharf_oci::{Descriptor, Found, ImageManifest, LayoutError, LayoutWriter, Platform, look, media_type};
 use wharf_yocto::architecture::image_name;
 use wharf_yocto::labels::{BuildTime, is_time};
 
@@ -104,6 +104,10 @@ fn created(options: &Pack, time: BuildTime) -> String {
     given.filter(|given| is_time(given)).map_or_else(|| time.to_string(), str::to_owned)
 }
 
+fn is_folder(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found == Found::Folder)
+}
+
 /// Where the layout is written: the folder itself, or one that becomes an archive.
 struct Target {
     folder: PathBuf,
@@ -112,7 +116,7 @@ struct Target {
 
 impl Target {
     fn of(layout: &Path) -> Result<Self, Failure> {
-        if layout.extension().is_none_or(|extension| extension != "tar") || layout.is_dir() {
+        if layout.extension().is_none_or(|extension| extension != "tar") || is_folder(layout) {
             return Ok(Self { folder: layout.to_owned(), archive: None });
         }
         let beside = layout.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -165,7 +169,7 @@ fn patterns(lists: &[String]) -> Result<Vec<Vec<Pattern>>, Failure> {
 
 fn tree(rootfs: &Path, options: TreeOptions, writer: &mut LayoutWriter) -> Result<Tree, Failure> {
     let cannot = |error: LayersError| Failure::of(&error).about(&format!("{} cannot be packed", rootfs.display()));
-    if rootfs.is_dir() {
+    if is_folder(rootfs) {
         return Tree::of_directory(rootfs, options).map_err(cannot);
     }
     let folder = writer.staging().map_err(|error| Failure::of(&error))?;
