@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 25] = [
+    ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
@@ -12,6 +13,7 @@ const PACKAGES: [(&str, &str); 21] = [
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
     ("fakeroot", "fakeroot"),
+    ("getfattr", "attr"),
     ("gzip", "gzip"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
@@ -19,6 +21,8 @@ const PACKAGES: [(&str, &str); 21] = [
     ("podman", "podman"),
     ("pseudo", "pseudo"),
     ("runc", "runc"),
+    ("setfattr", "attr"),
+    ("setpriv", "util-linux"),
     ("skopeo", "skopeo"),
     ("sudo", "sudo"),
     ("tar", "tar"),
