@@ -20,6 +20,8 @@ mod rootfs;
 mod scene;
 mod scripted;
 mod server;
+mod small_disk;
+mod stage;
 mod token_server;
 mod trace;
 
@@ -40,5 +42,7 @@ pub use rootfs::{CAP_NET_RAW, Facts, RootFs};
 pub use scene::Scene;
 pub use scripted::{Asked, Reply, Scripted};
 pub use server::{Program, Server};
+pub use small_disk::SmallDisk;
+pub use stage::Stage;
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Trace};

@@ -11,6 +11,7 @@ struct Graph {
     names: BTreeMap<String, String>,
     members: BTreeSet<String>,
     edges: BTreeMap<String, Vec<(String, bool)>>,
+    features: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Graph {
@@ -43,7 +44,9 @@ impl Graph {
                 (text(&node["id"]), deps.iter().map(edge).collect())
             })
             .collect();
-        Self { names, members, edges }
+        let nodes = list(&metadata["resolve"]["nodes"]);
+        let features = nodes.iter().map(|node| (text(&node["id"]), list(&node["features"]).iter().map(text).collect())).collect();
+        Self { names, members, edges, features }
     }
 
     fn id(&self, name: &str) -> &str {
@@ -142,7 +145,7 @@ fn the_build_side_knows_no_network() {
 }
 
 /// Layers are files: no HTTP, no runtime. And what reads metadata goes through the C library: pseudo and fakeroot stand in front of that, not in
-/// front of the system calls that rustix makes by itself.
+/// front of the system calls that rustix makes by itself, unless it is told not to: tempfile is built on it.
 #[test]
 fn layers_know_no_network_and_no_system_calls_of_their_own() {
     let graph = Graph::read();
@@ -152,6 +155,8 @@ fn layers_know_no_network_and_no_system_calls_of_their_own() {
     graph.expect_without("wharf-layers", &found, &["tokio", "xattr"]);
     graph.expect_without("wharf-layers", &found, &HTTP);
     graph.expect_without("wharf-layers", &graph.direct("wharf-layers"), &["rustix"]);
+    let rustix: Vec<_> = graph.names.iter().filter(|(_, name)| *name == "rustix").map(|(id, _)| id).collect();
+    assert!(!rustix.is_empty() && rustix.iter().all(|id| graph.features[*id].contains("use-libc")), "{rustix:?}");
 }
 
 /// Only the binary, the tests and the benches see the registry's inside.

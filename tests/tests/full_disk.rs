@@ -1,93 +1,14 @@
 //! A disk that is full: uploads are refused, everything else goes on, and space comes back without a restart.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tempfile::TempDir;
-use wharf_tests::{Config, Image, OCI_INDEX, Repo, Server, empty_index, eventually, path_of, random, sha256, with_query};
+use wharf_tests::{
+    Config, Image, OCI_INDEX, Repo, Server, SmallDisk, empty_index, eventually, path_of, random, sha256, with_query,
+};
 
 const MIB: usize = 1 << 20;
-
-/// A small file system of its own, unmounted when dropped. Declared before the server, so that it goes after it.
-struct SmallDisk {
-    folder: TempDir,
-}
-
-impl SmallDisk {
-    /// 48 MiB of ext4 in a file or, where there are no loop devices, of memory. `None` for who may not mount.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("wharf-disk-").tempdir().expect("a temporary folder");
-        let disk = Self { folder };
-        let (image, point) = (disk.folder.path().join("image"), disk.point());
-        fs::create_dir(&point).expect("a mount point");
-        File::create(&image).and_then(|file| file.set_len(48 * MIB as u64)).expect("an image file");
-        // Without blocks that only root may use: full is full for everybody.
-        let ext4 = run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-F"]).arg(&image))
-            && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&point));
-        if ext4 || run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(&point)) {
-            return Some(disk);
-        }
-        assert!(!rustix::process::geteuid().is_root(), "root can mount neither an ext4 image nor a tmpfs");
-        eprintln!("not tried: mounting a small file system takes root");
-        None
-    }
-
-    fn point(&self) -> PathBuf {
-        self.folder.path().join("disk")
-    }
-
-    fn root(&self) -> PathBuf {
-        self.point().join("data")
-    }
-
-    /// Bytes that can still be written.
-    fn free(&self) -> usize {
-        let stat = rustix::fs::statvfs(self.point()).expect("statvfs");
-        (stat.f_bavail * stat.f_frsize) as usize
-    }
-
-    /// Takes all the room there is, to the last byte.
-    fn fill(&self) {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.point().join("filler")).expect("a filler");
-        for length in [MIB, 64 << 10, 4096, 512] {
-            let bytes = vec![1; length];
-            loop {
-                match file.write_all(&bytes) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                    Err(error) => panic!("filling the disk: {error}"),
-                }
-            }
-        }
-        file.sync_all().expect("sync the filler");
-        assert!(self.free() < 64 << 10, "{} bytes are left", self.free());
-    }
-
-    fn drain(&self) {
-        fs::remove_file(self.point().join("filler")).expect("remove the filler");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A process that is just ending may hold it for a moment longer.
-        for _ in 0..50 {
-            if run(Command::new("umount").arg(self.point())) {
-                return;
-            }
-            sleep(Duration::from_millis(50));
-        }
-        run(Command::new("umount").arg("-l").arg(self.point()));
-    }
-}
-
-fn run(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
-}
 
 fn config() -> Config {
     Config::default()
@@ -110,7 +31,7 @@ fn expect_whole(repo: &Repo<'_>, image: &Image) {
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let server = Server::at(&disk.root(), config());
+    let server = Server::at(&disk.point().join("data"), config());
     let repo = server.repo("app");
     let image = Image::with_layers(&[MIB]);
     repo.push("v1", &image);
@@ -137,7 +58,8 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         }
         assert_eq!(server.blob_files().len(), 2, "after {form}");
         // The index's log grows with every request, up to its bound, and is no part of the upload.
-        let log = || fs::metadata(disk.root().join("index.sqlite-wal")).map_or(0, |metadata| metadata.len() as usize);
+        let log =
+            || fs::metadata(disk.point().join("data").join("index.sqlite-wal")).map_or(0, |metadata| metadata.len() as usize);
         eventually("the room is free again", || disk.free() + log() + MIB / 4 > free);
         expect_whole(&repo, &image);
         let small = random(MIB);
@@ -150,7 +72,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
 #[test]
 fn deletes_and_collection_work_on_a_full_disk() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let mut server = Server::at(&disk.root(), config());
+    let mut server = Server::at(&disk.point().join("data"), config());
     let keep = Image::with_layers(&[MIB]);
     server.repo("keep").push("v1", &keep);
     for round in 0..3 {
@@ -204,7 +126,7 @@ fn deletes_and_collection_work_on_a_full_disk() {
 #[test]
 fn nothing_acknowledged_is_lost_on_a_full_disk() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let mut server = Server::at(&disk.root(), config());
+    let mut server = Server::at(&disk.point().join("data"), config());
     let mut stored = Vec::new();
     disk.fill();
     disk.drain();
@@ -248,7 +170,7 @@ fn nothing_acknowledged_is_lost_on_a_full_disk() {
 #[test]
 fn an_upload_is_stopped_at_the_reserve() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let server = Server::at(&disk.root(), config().set("wharf.storage.min_free", "16MiB"));
+    let server = Server::at(&disk.point().join("data"), config().set("wharf.storage.min_free", "16MiB"));
     let repo = server.repo("app");
     let location = repo.start_upload();
     let (free, blob) = (disk.free(), random(32 * MIB));

@@ -17,12 +17,12 @@ pub enum LayersError {
         offset: u64,
     },
     /// A member with a name that is no place below the root.
-    #[error("{} is refused: {source}", String::from_utf8_lossy(name))]
+    #[error("{} is refused: {why}", String::from_utf8_lossy(name))]
     Name {
         /// The name as it stands in the archive.
         name: Vec<u8>,
         /// What is wrong with it.
-        source: EntryPathError,
+        why: EntryPathError,
     },
     /// An entry that cannot be what it says, or be put where it says.
     #[error("{} is refused: {why}", String::from_utf8_lossy(name))]

@@ -3,6 +3,9 @@
 //! `pseudo` and `fakeroot` answer these functions in its place. Every one used here was tried under both as an ordinary user: `fstatat`,
 //! `fstat`, `fchownat`, `fchmodat`, `mknodat`, `linkat`, `unlinkat` and the `l*xattr` family, the latter with names below
 //! `/proc/self/fd` too, which is the only way to name a link or device relative to an open directory.
+//!
+//! Everything else that touches files of a tree or a layout goes through the C library as well: the standard library does, and `rustix`,
+//! which `tempfile` is built on, does with its feature `use-libc`. A file that got its name past `pseudo` makes it end the program.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};

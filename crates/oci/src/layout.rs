@@ -8,14 +8,14 @@ mod members;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::document::short;
-use crate::{Descriptor, Digest, Document, DocumentError, ImageIndex, MAX_MANIFEST, media_type};
+use crate::{Descriptor, Digest, Document, DocumentError, Found, ImageIndex, MAX_MANIFEST, look, media_type};
 pub use archive::write_archive;
 pub use error::LayoutError;
 use members::{Members, Span};
@@ -98,13 +98,11 @@ impl Layout {
     /// [`LayoutError::NotALayout`] when it is no image, [`LayoutError::Compressed`] when it may be one after decompression; all others when
     /// it is one that cannot be used.
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
-        let metadata = fs::metadata(path).map_err(LayoutError::io(path))?;
-        if metadata.is_dir() {
-            Self::open_folder(path)
-        } else if metadata.is_file() {
-            Self::open_archive(path)
-        } else {
-            Err(LayoutError::not_a_layout(path, "it is neither a folder nor a file"))
+        match look(path).map_err(LayoutError::io(path))? {
+            Found::Folder => Self::open_folder(path),
+            Found::File(_) => Self::open_archive(path),
+            Found::Nothing => Err(LayoutError::io(path)(rustix::io::Errno::NOENT.into())),
+            Found::Other => Err(LayoutError::not_a_layout(path, "it is neither a folder nor a file")),
         }
     }
 
@@ -206,9 +204,8 @@ impl Layout {
             None => {
                 let hash = hex::encode(digest.hash());
                 let path = self.path.join("blobs").join(digest.algorithm().as_str()).join(hash);
-                match fs::metadata(&path) {
-                    Ok(metadata) if metadata.is_file() => Place { path, offset: 0, length: metadata.len() },
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(LayoutError::io(&path)(error)),
+                match look(&path).map_err(LayoutError::io(&path))? {
+                    Found::File(length) => Place { path, offset: 0, length },
                     _ => return Err(missing()),
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wharf_oci::{Descriptor, Layout, NamedImage};
+use wharf_oci::{Descriptor, Found, Layout, NamedImage, look};
 
 use crate::printable::printable;
 use crate::ui::Failure;
@@ -26,8 +26,9 @@ pub fn names(images: &[NamedImage]) -> String {
 pub fn find(argument: &str) -> Option<(PathBuf, Option<String>)> {
     let is_one = |text: &str| {
         let path = Path::new(text);
-        let is_archive = || path.is_file() && ARCHIVES.iter().any(|end| text.ends_with(end));
-        path.exists() && (text.contains('/') || is_archive() || Layout::open(path).is_ok())
+        let Some(found) = look(path).ok().filter(|found| *found != Found::Nothing) else { return false };
+        let is_archive = || matches!(found, Found::File(_)) && ARCHIVES.iter().any(|end| text.ends_with(end));
+        text.contains('/') || is_archive() || Layout::open(path).is_ok()
     };
     if is_one(argument) {
         return Some((PathBuf::from(argument), None));

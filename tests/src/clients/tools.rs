@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 27] = [
+const PACKAGES: [(&str, &str); 30] = [
     ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &str); 27] = [
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
     ("fakeroot", "fakeroot"),
+    ("getfattr", "attr"),
     ("gzip", "gzip"),
     ("kill", "procps"),
     ("mount", "mount"),
@@ -23,6 +24,8 @@ const PACKAGES: [(&str, &str); 27] = [
     ("pseudo", "pseudo"),
     ("python3", "python3"),
     ("runc", "runc"),
+    ("setfattr", "attr"),
+    ("setpriv", "util-linux"),
     ("skopeo", "skopeo"),
     ("sudo", "sudo"),
     ("tar", "tar"),

@@ -105,7 +105,7 @@ impl Changeset {
     ///
     /// [`LayersError::Name`] for a name that is no place below the root, [`LayersError::Refused`] for a regular file without a digest.
     pub fn add(&mut self, entry: &Entry, content: Option<Content>) -> Result<(), LayersError> {
-        let parse = |name: &[u8]| EntryPath::parse(name).map_err(|source| LayersError::Name { name: name.to_vec(), source });
+        let parse = |name: &[u8]| EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why });
         let path = parse(&entry.name)?;
         if let Some(name) = path.file_name().filter(|name| name.starts_with(WHITEOUT)) {
             let folder = path.parent().unwrap_or_default();

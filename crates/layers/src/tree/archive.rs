@@ -22,7 +22,7 @@ impl Tree {
     /// What is compressed, or no regular file, is first written to a file in `folder`, which has no name and is gone with the tree.
     ///
     /// # Errors
-    /// A damaged archive; a name that climbs or begins with `.wh.`; a hard link to what the archive does not hold before it; a file in
+    /// A damaged archive, such as one of no bytes; a name that climbs or begins with `.wh.`; a hard link to what the archive does not hold before it; a file in
     /// something that is no directory.
     pub fn of_archive(path: &Path, folder: &Path, options: TreeOptions) -> Result<Self, LayersError> {
         let mut open = File::open(path).map_err(LayersError::file("read", path))?;
@@ -60,6 +60,10 @@ impl Tree {
     /// Reads the members of an archive that lies in a file, from its beginning.
     fn scan(open: File, path: &Path, options: TreeOptions) -> Result<Self, LayersError> {
         let status = system::status(open.as_fd()).map_err(LayersError::file("read", path))?;
+        if status.size == 0 {
+            // What a program writes that was to make an archive, and failed.
+            return Err(LayersError::Tar { what: "it ends".to_owned(), offset: 0 });
+        }
         let mut archive = TarReader::new(BufReader::with_capacity(BUFFER, &open));
         let mut scan = Scan { options, files: Vec::new(), paths: HashMap::new(), budget: Budget::default() };
         while let Some(member) = archive.next()? {
@@ -84,7 +88,7 @@ impl Scan {
         let base = member.offset + member.raw.len() as u64;
         let Member { entry, sparse, .. } = member;
         let refused = |why: String| LayersError::Refused { name: entry.name.clone(), why };
-        let path = EntryPath::parse(&entry.name).map_err(|source| LayersError::Name { name: entry.name.clone(), source })?;
+        let path = EntryPath::parse(&entry.name).map_err(|why| LayersError::Name { name: entry.name.clone(), why })?;
         refuse_whiteout(&path)?;
         if path.is_root() && entry.kind != Kind::Directory {
             return Err(refused("the root is a directory".to_owned()));

@@ -23,7 +23,7 @@ pub(super) enum Member {
 
 /// Reads the name of a member.
 pub(super) fn member(name: &[u8]) -> Result<Member, LayersError> {
-    let path = EntryPath::parse(name).map_err(|source| LayersError::Name { name: name.to_vec(), source })?;
+    let path = EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why })?;
     let Some((parent, last)) = path.parent().zip(path.file_name()) else { return Ok(Member::Entry(path)) };
     if parent.parts().any(|part| part.starts_with(AUFS_PREFIX)) {
         return Ok(Member::Ignored);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{Layout, LayoutError, NamedImage, REF_NAME};
-use crate::{Algorithm, Descriptor, Digest, Document, ImageIndex};
+use crate::{Algorithm, Descriptor, Digest, Document, Found, ImageIndex, look};
 
 /// Where content lies that is not yet part of the layout.
 const STAGING: &str = ".wharf-partial";
@@ -60,16 +60,15 @@ impl LayoutWriter {
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         let mut made = Vec::new();
         let absolute = std::path::absolute(path).map_err(LayoutError::io(path))?;
-        let is_new = match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_dir() => return Err(LayoutError::not_a_layout(path, "it is not a folder")),
-            Ok(_) => {
+        let is_new = match look(path).map_err(LayoutError::io(path))? {
+            Found::Nothing => true,
+            Found::Folder => {
                 let mut files = fs::read_dir(path).map_err(LayoutError::io(path))?;
                 // What a writer leaves behind that was killed before its first commit.
                 let own = [STAGING, "oci-layout", "blobs"];
                 files.all(|file| file.is_ok_and(|file| own.iter().any(|own| file.file_name() == *own)))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(LayoutError::io(path)(error)),
+            Found::File(_) | Found::Other => return Err(LayoutError::not_a_layout(path, "it is not a folder")),
         };
         if !is_new {
             // What is no layout is refused before anything is written into it.
@@ -88,9 +87,9 @@ impl LayoutWriter {
             lock.write_all(VERSION.as_bytes()).map_err(LayoutError::write(&marker))?;
         }
         // Another writer may have made it while this one waited.
-        let index = match absolute.join("index.json").exists() {
-            true => super::folder_index(&absolute)?,
-            false => ImageIndex::new(Vec::new()),
+        let index = match look(&absolute.join("index.json")) {
+            Ok(Found::Nothing) => ImageIndex::new(Vec::new()),
+            _ => super::folder_index(&absolute)?,
         };
         Ok(Self { path: absolute, index, replaced: Vec::new(), added, made, _lock: lock })
     }
@@ -112,7 +111,7 @@ impl LayoutWriter {
 
     /// Whether a file of this digest and length is there. Its content is not looked at.
     pub fn has(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.place(digest)).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+        look(&self.place(digest)).is_ok_and(|found| found == Found::File(size))
     }
 
     /// The folder for content that is not yet part of the layout. Files in it survive the writer, so that a transfer can be taken up again.
@@ -219,7 +218,7 @@ impl LayoutWriter {
         self.added.clear();
         self.made.clear();
         let marker = self.path.join("oci-layout");
-        if !marker.exists() {
+        if look(&marker).is_ok_and(|found| found == Found::Nothing) {
             // A writer that gave up while this one waited for it took it away.
             fs::write(&marker, VERSION).map_err(LayoutError::write(&marker))?;
         }
@@ -257,7 +256,7 @@ impl LayoutWriter {
         if digest.algorithm() != Algorithm::Sha256 {
             make(&self.path.join("blobs").join(digest.algorithm().as_str()), &mut self.made)?;
         }
-        if !place.exists() {
+        if look(&place).is_ok_and(|found| found == Found::Nothing) {
             self.added.push(place.clone());
         }
         Ok(place)

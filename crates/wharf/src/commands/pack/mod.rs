@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use wharf_layers::tree::{Pattern, Tree, TreeOptions};
 use wharf_layers::{Form, Kind, Layer, LayerWriter, LayersError};
-use wharf_oci::{Descriptor, ImageManifest, LayoutError, LayoutWriter, Platform, media_type};
+use wharf_oci::{Descriptor, Found, ImageManifest, LayoutError, LayoutWriter, Platform, look, media_type};
 use wharf_yocto::architecture::image_name;
 use wharf_yocto::labels::{BuildTime, is_time};
 
@@ -27,6 +27,8 @@ use config::Wanted;
 
 /// What stands for standard input.
 const STANDARD_INPUT: &str = "-";
+/// What it is called in messages.
+const STANDARD_INPUT_NAME: &str = "standard input";
 /// Programs that are looked at to learn what they run on.
 const PROGRAMS: usize = 200;
 
@@ -66,7 +68,7 @@ pub fn run(settings: &Settings, options: &Pack) -> Result<ExitCode, Failure> {
     let mut packed = Vec::new();
     for nodes in split(&tree, &patterns) {
         let layer = layer(&tree, &nodes, form, options.threads.unwrap_or(0), &mut writer)
-            .map_err(|failure| failure.about(&format!("{} was not packed", rootfs.display())))?;
+            .map_err(|failure| failure.about(&format!("{} was not packed", source_name(rootfs))))?;
         if let Some(why) = &layer.undescribed {
             ui::warn(&format!("a layer has no table of contents, and podman fetches it whole: {why}"));
         }
@@ -104,6 +106,10 @@ fn created(options: &Pack, time: BuildTime) -> String {
     given.filter(|given| is_time(given)).map_or_else(|| time.to_string(), str::to_owned)
 }
 
+fn is_folder(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found == Found::Folder)
+}
+
 /// Where the layout is written: the folder itself, or one that becomes an archive.
 struct Target {
     folder: PathBuf,
@@ -112,7 +118,7 @@ struct Target {
 
 impl Target {
     fn of(layout: &Path) -> Result<Self, Failure> {
-        if layout.extension().is_none_or(|extension| extension != "tar") || layout.is_dir() {
+        if layout.extension().is_none_or(|extension| extension != "tar") || is_folder(layout) {
             return Ok(Self { folder: layout.to_owned(), archive: None });
         }
         let beside = layout.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -163,14 +169,18 @@ fn patterns(lists: &[String]) -> Result<Vec<Vec<Pattern>>, Failure> {
     lists.iter().map(read).collect()
 }
 
+fn source_name(rootfs: &Path) -> std::path::Display<'_> {
+    if rootfs.as_os_str() == STANDARD_INPUT { Path::new(STANDARD_INPUT_NAME) } else { rootfs }.display()
+}
+
 fn tree(rootfs: &Path, options: TreeOptions, writer: &mut LayoutWriter) -> Result<Tree, Failure> {
-    let cannot = |error: LayersError| Failure::of(&error).about(&format!("{} cannot be packed", rootfs.display()));
-    if rootfs.is_dir() {
+    let cannot = |error: LayersError| Failure::of(&error).about(&format!("{} cannot be packed", source_name(rootfs)));
+    if is_folder(rootfs) {
         return Tree::of_directory(rootfs, options).map_err(cannot);
     }
     let folder = writer.staging().map_err(|error| Failure::of(&error))?;
     if rootfs.as_os_str() == STANDARD_INPUT {
-        return Tree::of_stream(std::io::stdin().lock(), Path::new("standard input"), &folder, options).map_err(cannot);
+        return Tree::of_stream(std::io::stdin().lock(), Path::new(STANDARD_INPUT_NAME), &folder, options).map_err(cannot);
     }
     Tree::of_archive(rootfs, &folder, options).map_err(cannot)
 }
@@ -192,7 +202,10 @@ fn split(tree: &Tree, patterns: &[Vec<Pattern>]) -> Vec<Vec<usize>> {
 fn layer(tree: &Tree, nodes: &[usize], form: Form, threads: usize, writer: &mut LayoutWriter) -> Result<Layer, Failure> {
     let mut staged = writer.stage().map_err(|error| Failure::of(&error))?;
     let out = LayerWriter::new(staged.file(), form, form.cut(), threads).map_err(|error| Failure::of(&error))?;
-    let layer = wharf_layers::pack(tree, nodes, out).map_err(|error| Failure::of(&error))?;
+    let layer = wharf_layers::pack(tree, nodes, out).map_err(|error| match &error {
+        LayersError::Stream { .. } => Failure::of(&error).about(&format!("cannot write to {}", writer.path().display())),
+        _ => Failure::of(&error),
+    })?;
     writer.adopt(staged, &layer.descriptor.digest).map_err(|error| Failure::of(&error))?;
     Ok(layer)
 }
