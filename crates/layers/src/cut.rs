@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_cut_says_what_it_is() {
         assert_eq!(Cut::GROUPED.to_string(), "files+fastcdc2020;small=1024;group=4096;min=16384;average=65536;max=262144");
-        assert_eq!(Cut::new(4096, 16384, 16384, 65536, 262144), Ok(Cut::GROUPED));
+        assert_eq!(Cut::new(1024, 4096, 16384, 65536, 262144), Ok(Cut::GROUPED));
     }
 
     #[test]
