@@ -1,6 +1,7 @@
 //! Images that `wharf pack` makes, and the one layer that each has.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,6 +82,14 @@ pub struct Piece {
     pub hash: [u8; 32],
     /// Their number.
     pub length: u64,
+}
+
+/// Pushes the image of a layout to a wharf, as `yocto/NAME:TAG`.
+pub fn push(bench: &Bench, layout: &Path, address: SocketAddr, name: &str, tag: &str) -> Result<Took> {
+    let mut command = wharf(bench)?;
+    command.arg("push").arg(layout).args(["--quiet", "--name", name, "--tag", tag]);
+    command.env("CONTAINER_REGISTRY_URL", address.to_string());
+    program::run(&mut command)
 }
 
 /// The layer of the only image of a layout.

@@ -43,7 +43,7 @@ impl Podman {
         Ok(podman)
     }
 
-    /// Pulls an image from a registry, by parts where that goes, or from `oci:…`.
+    /// Pulls an image from a registry, by parts where that goes.
     pub fn pull(&self, image: &str) -> Result<Took> {
         self.run(&["pull", "--quiet", "--tls-verify=false", image])
     }

@@ -61,7 +61,10 @@ pub fn chunked(bench: &Bench) -> Result<Report> {
     let plain = folder.join("plain-oci");
     layer::pack(bench, &root.folder, &plain, Form::Gzip)?;
     let podman = Podman::new(&folder.join("podman"))?;
-    podman.pull(&format!("oci:{}:1", plain.display()))?;
+    let source = Server::start(Peer::Wharf, &folder.join("source"), &bench.settings("pack-chunked"))?;
+    layer::push(bench, &plain, source.address, "app", "1")?;
+    podman.pull(&format!("{}/yocto/app:1", source.address))?;
+    drop(source);
     let image = layer::id(&plain)?;
     let (mut ours, mut theirs, mut packs, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..bench.options.rounds {
@@ -72,10 +75,7 @@ pub fn chunked(bench: &Bench) -> Result<Report> {
             if (round + turn) % 2 == 0 {
                 let layout = folder.join("layout-oci");
                 let packed = layer::pack(bench, &root.folder, &layout, Form::Chunked)?;
-                let mut push = layer::wharf(bench)?;
-                push.arg("push").arg(&layout).args(["--quiet", "--tag", "1"]);
-                push.env("CONTAINER_REGISTRY_URL", server.address.to_string());
-                let pushed = program::run(&mut push)?;
+                let pushed = layer::push(bench, &layout, server.address, "app", "1")?;
                 ours.push(speed(&root, packed.seconds + pushed.seconds));
                 packs.push(speed(&root, packed.seconds));
                 peaks.push(packed.peak);

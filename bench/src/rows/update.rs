@@ -119,10 +119,7 @@ impl Stage {
             }
             layer::pack(bench, &root.folder, &layout, form)?;
             sizes.push(Layer::of(&layout)?.size());
-            let mut push = layer::wharf(bench)?;
-            push.arg("push").arg(&layout).args(["--quiet", "--name", "app", "--tag", &version.to_string()]);
-            push.env("CONTAINER_REGISTRY_URL", server.address.to_string());
-            program::run(&mut push)?;
+            layer::push(bench, &layout, server.address, "app", &version.to_string())?;
             fs::remove_dir_all(&layout)?;
         }
         Ok(Self { server, sizes })
