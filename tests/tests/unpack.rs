@@ -44,6 +44,7 @@ fn what_cannot_be_unpacked_leaves_nothing_behind() {
     let stage = Stage::new();
     let root = RootFs::new(&stage.path("root"));
     root.file("etc/passwd", b"x", 0o644, (0, 0));
+    root.file("large", &random(4 << 20), 0o644, (0, 0));
     stage.pack(root.folder(), "app-oci", &[]);
     fs::create_dir(stage.path("full")).unwrap();
     fs::write(stage.path("full/mine"), "x").unwrap();
@@ -59,8 +60,8 @@ fn what_cannot_be_unpacked_leaves_nothing_behind() {
     stage.wharf.fails(&["unpack", "app-oci", "out"]).says("bytes");
     assert!(!stage.path("out").exists());
     let mut wrong = right;
-    let middle = wrong.len() / 2;
-    wrong[middle] ^= 1;
+    let late = wrong.len() / 4 * 3;
+    wrong[late] ^= 1;
     fs::write(&place, &wrong).unwrap();
     stage.wharf.fails(&["unpack", "app-oci", "out"]).says("app-oci was not unpacked");
     assert!(!stage.path("out").exists());
