@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -34,23 +33,18 @@ impl Form {
     }
 }
 
-/// The program, with none of the settings that the caller's environment may have for it.
-pub fn wharf(bench: &Bench) -> Result<Command> {
-    let program = bench.options.wharf.as_ref().ok_or_else(|| Failure::new("there is no wharf to measure"))?;
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text == "SOURCE_DATE_EPOCH" || text.starts_with("CONTAINER_REGISTRY_") || text.starts_with("OCI_IMAGE_") {
-            command.env_remove(name);
-        }
-    }
-    Ok(command)
-}
-
 /// Packs a root file system as the image `1` of a layout.
 pub fn pack(bench: &Bench, root: &Path, layout: &Path, form: Form) -> Result<Took> {
-    let mut command = wharf(bench)?;
+    let mut command = program::wharf(bench)?;
     command.arg("pack").args([root, layout]).args(["--quiet", "--arch", "amd64", "--tag", "1", "--compression", form.name()]);
+    program::run(&mut command)
+}
+
+/// Pushes the image of a layout to a wharf, as `yocto/NAME:TAG`.
+pub fn push(bench: &Bench, layout: &Path, address: SocketAddr, name: &str, tag: &str) -> Result<Took> {
+    let mut command = program::wharf(bench)?;
+    command.arg("push").arg(layout).args(["--quiet", "--name", name, "--tag", tag]);
+    command.env("CONTAINER_REGISTRY_URL", address.to_string());
     program::run(&mut command)
 }
 
@@ -84,18 +78,10 @@ pub struct Piece {
     pub length: u64,
 }
 
-/// Pushes the image of a layout to a wharf, as `yocto/NAME:TAG`.
-pub fn push(bench: &Bench, layout: &Path, address: SocketAddr, name: &str, tag: &str) -> Result<Took> {
-    let mut command = wharf(bench)?;
-    command.arg("push").arg(layout).args(["--quiet", "--name", name, "--tag", tag]);
-    command.env("CONTAINER_REGISTRY_URL", address.to_string());
-    program::run(&mut command)
-}
-
 /// The layer of the only image of a layout.
 pub struct Layer {
     /// Where its bytes are.
-    pub path: PathBuf,
+    path: PathBuf,
     descriptor: Descriptor,
 }
 

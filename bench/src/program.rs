@@ -1,11 +1,13 @@
 //! Commands that are measured from their start to their exit.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::bench::Bench;
 use crate::failure::{Context, Failure, Result};
 
 /// How often the memory of a command is looked at.
@@ -18,6 +20,19 @@ pub struct Took {
     pub seconds: f64,
     /// Megabytes of memory at most (VmHWM), pages of files that it maps included. Of the process itself, not of its children.
     pub peak: f64,
+}
+
+/// The program, with none of the settings that the caller's environment may have for it.
+pub fn wharf(bench: &Bench) -> Result<Command> {
+    let program = bench.options.wharf.as_ref().ok_or_else(|| Failure::new("there is no wharf to measure"))?;
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text == "SOURCE_DATE_EPOCH" || text.starts_with("CONTAINER_REGISTRY_") || text.starts_with("OCI_IMAGE_") {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
 }
 
 /// Runs a command to its successful end.
@@ -49,7 +64,6 @@ pub fn run(command: &mut Command) -> Result<Took> {
 
 /// The failure of a command, with the last of what it said.
 fn failed(name: &str, how: &str, mut said: fs::File) -> Failure {
-    use std::io::{Read, Seek};
     let mut text = String::new();
     // Without it the failure is told all the same.
     let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));

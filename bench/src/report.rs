@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::failure::Failure;
 use crate::peer::Peer;
-use crate::stats::{median, readable};
+use crate::stats::{median, ratio, readable};
 
 /// What one row found.
 pub struct Report {
@@ -100,12 +100,12 @@ impl Report {
     pub fn ratio_to_best(&mut self, of: Peer, to: &[Peer], target: Target) {
         let found = |peer: Peer| self.series.iter().find(|series| series.label == peer.label());
         let best = to.iter().filter_map(|&peer| found(peer)).max_by(|a, b| median(&a.values).total_cmp(&median(&b.values)));
-        let ratios: Vec<f64> = match (found(of), best) {
-            (Some(ours), Some(theirs)) => ours.values.iter().zip(&theirs.values).map(|(ours, theirs)| ours / theirs).collect(),
-            _ => Vec::new(),
+        let ratio = match (found(of), best) {
+            (Some(ours), Some(theirs)) => ratio(&ours.values, &theirs.values),
+            _ => f64::NAN,
         };
         let name = best.map_or(to.first().map_or("", |peer| peer.label()), |series| &series.label);
-        self.check(format!("{} / {name}", of.label()), median(&ratios), "", target);
+        self.check(format!("{} / {name}", of.label()), ratio, "", target);
     }
 
     /// The rows of the table.

@@ -80,6 +80,15 @@ impl RootFs {
         Self { folder: folder.to_owned() }
     }
 
+    /// Makes a layout of it with umoci: an image `latest` of one layer, which is one stream of gzip.
+    pub fn by_umoci(&self, layout: &Path) {
+        let layout = layout.to_str().expect("a path in UTF-8");
+        let image = format!("{layout}:latest");
+        run_tool("umoci", &["init", "--layout", layout], None);
+        run_tool("umoci", &["new", "--image", &image], None);
+        run_tool("umoci", &["insert", "--image", &image, self.folder.to_str().expect("a path in UTF-8"), "/"], None);
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -213,6 +222,12 @@ impl Facts {
     pub fn without(mut self, names: &[&str]) -> Self {
         self.0.retain(|name, _| !names.contains(&name.as_str()));
         self
+    }
+
+    /// The same with every fact as `change` has it.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        Self(self.0.iter().map(|(name, fact)| (name.clone(), change(fact))).collect())
     }
 
     /// Asserts that another root file system is the same; tells what is not.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use wharf_tests::clients::{Cell, Containerd, Containers, Docker};
-use wharf_tests::{Build, Facts, RootFs, run_tool};
+use wharf_tests::{Build, Facts, RootFs};
 
 /// The forms, and the image's tag for each.
 const FORMS: [(&str, &str); 2] = [("gzip", "gzip"), ("zstd:chunked", "chunked")];
@@ -26,10 +26,7 @@ impl Stage {
         root.directory("", 0o750, (5, 6));
         root.settle();
         let facts = Facts::of(root.folder());
-        let image = format!("{}:latest", build.path("foreign-oci").display());
-        run_tool("umoci", &["init", "--layout", build.path("foreign-oci").to_str().unwrap()], None);
-        run_tool("umoci", &["new", "--image", &image], None);
-        run_tool("umoci", &["insert", "--image", &image, root.folder().to_str().unwrap(), "/"], None);
+        root.by_umoci(&build.path("foreign-oci"));
         let stage = Self { build, facts };
         for (form, tag) in FORMS {
             let wharf = &stage.build.wharf;

@@ -113,16 +113,16 @@ impl Stage {
 /// pipes, sets times of folders before it fills them, makes links without owner and time, and takes a slash off the end of where they lead.
 /// Pulled whole the same layer has all of it: see `layers_engines.rs`.
 fn kept(facts: &Facts) -> Facts {
-    let all = facts.0.iter().filter(|(_, fact)| !fact.starts_with("device ") && !fact.starts_with("pipe "));
-    let fact = |fact: &str| match fact.split_once(' ') {
+    let mut kept = facts.clone();
+    kept.0.retain(|_, fact| !fact.starts_with("device ") && !fact.starts_with("pipe "));
+    kept.map(|fact| match fact.split_once(' ') {
         Some(("directory", rest)) => {
             let (before, after) = rest.split_once(" at ").unwrap();
             format!("directory {before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
         }
         Some(("link", rest)) => rest.split(" 0000 ").next().unwrap().trim_end_matches('/').to_owned(),
         _ => fact.to_owned(),
-    };
-    Facts(all.map(|(name, text)| (name.clone(), fact(text))).collect())
+    })
 }
 
 /// Lines unlike others, which compress well.
@@ -151,32 +151,32 @@ fn an_image_that_was_packed_is_updated_in_parts() {
 /// What umoci wrote, in one stream of gzip, and wharf brought into the form on its way to the registry.
 #[test]
 fn an_image_by_umoci_that_was_recompressed_is_updated_in_parts() {
-    let mut stage = Stage::new();
-    let roots = stage.versions();
-    for (version, root) in ["v1", "v2"].iter().zip(&roots) {
-        let layout = by_umoci(&stage.build, root.folder(), version);
-        stage.push(&layout, version, &["--recompress", "zstd:chunked"]);
-    }
-    stage.assert_updates(&facts(&roots));
+    assert_updates_when_recompressed(RootFs::by_umoci);
 }
 
 /// What GNU tar wrote, in blocks of its own, with more zeros at the end than there need be.
 #[test]
 fn an_image_by_tar_that_was_recompressed_is_updated_in_parts() {
+    assert_updates_when_recompressed(by_tar);
+}
+
+/// Asserts that layouts which `make` makes of both versions are updated in parts once they were recompressed.
+#[track_caller]
+fn assert_updates_when_recompressed(make: impl Fn(&RootFs, &Path)) {
     let mut stage = Stage::new();
     let roots = stage.versions();
     for (version, root) in ["v1", "v2"].iter().zip(&roots) {
-        let layout = by_tar(&stage.build, root.folder(), version);
+        let layout = format!("{version}-foreign-oci");
+        make(root, &stage.build.path(&layout));
         stage.push(&layout, version, &["--recompress", "zstd:chunked"]);
     }
     stage.assert_updates(&facts(&roots));
 }
 
-/// A layout with what GNU tar makes of a root file system, uncompressed whatever its type says; its path in the build directory.
+/// Makes a layout with what GNU tar makes of a root file system, uncompressed whatever its type says.
 #[track_caller]
-fn by_tar(build: &Build, root: &Path, version: &str) -> String {
-    let name = format!("{version}-foreign-oci");
-    let archive = build.path("foreign.tar");
+fn by_tar(root: &RootFs, layout: &Path) {
+    let archive = layout.with_extension("tar");
     let options = [
         "--format=posix",
         "--numeric-owner",
@@ -186,23 +186,10 @@ fn by_tar(build: &Build, root: &Path, version: &str) -> String {
         "--create",
         "--blocking-factor=63",
     ];
-    let places = ["--file", archive.to_str().unwrap(), "--directory", root.to_str().unwrap(), "."];
+    let places = ["--file", archive.to_str().unwrap(), "--directory", root.folder().to_str().unwrap(), "."];
     run_tool("tar", &[&options[..], &places].concat(), None);
     let archive = fs::read(archive).unwrap();
     assert!(archive.ends_with(&[0; 1025]));
     let platform = serde_json::json!({"os": "linux", "architecture": "amd64"});
-    write_layout(&build.path(&name), &[("latest", &image_of(platform, serde_json::json!({}), vec![archive]))]);
-    name
-}
-
-/// A layout that umoci makes of a root file system; its path in the build directory.
-#[track_caller]
-fn by_umoci(build: &Build, root: &Path, version: &str) -> String {
-    let name = format!("{version}-foreign-oci");
-    let layout = build.path(&name).display().to_string();
-    let image = format!("{layout}:latest");
-    run_tool("umoci", &["init", "--layout", &layout], None);
-    run_tool("umoci", &["new", "--image", &image], None);
-    run_tool("umoci", &["insert", "--image", &image, root.to_str().unwrap(), "/"], None);
-    name
+    write_layout(layout, &[("latest", &image_of(platform, serde_json::json!({}), vec![archive]))]);
 }

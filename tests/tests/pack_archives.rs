@@ -64,13 +64,12 @@ fn compare(stage: &Stage, archive: &str, what: &str, timeless: &[&str], unpack: 
 
 /// The facts without the times of the files of these kinds.
 fn without_times(facts: &Facts, kinds: &[&str]) -> Facts {
-    let cut = |fact: &String| match fact.split_once(" at ") {
+    facts.map(|fact| match fact.split_once(" at ") {
         Some((before, after)) if kinds.iter().any(|kind| fact.starts_with(kind)) => {
             [before, after.split_once(' ').map_or("", |(_, rest)| rest)].join(" ")
         }
-        _ => fact.clone(),
-    };
-    Facts(facts.0.iter().map(|(name, fact)| (name.clone(), cut(fact))).collect())
+        _ => fact.to_owned(),
+    })
 }
 
 /// The trees by name, with their facts.
@@ -85,11 +84,10 @@ fn trees(stage: &Stage) -> Vec<(&'static str, Facts)> {
 
 /// The facts without extended attributes, which not every format holds.
 fn without_attributes(facts: &Facts) -> Facts {
-    let cut = |fact: &str| {
+    facts.map(|fact| {
         let words = fact.split(' ').filter(|word| !word.starts_with("security.") && !word.starts_with("user."));
         words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
-    };
-    Facts(facts.0.iter().map(|(name, fact)| (name.clone(), cut(fact))).collect())
+    })
 }
 
 /// GNU tar: every format, every version of sparse files, odd sizes of records, a label, gzip in several members.

@@ -13,7 +13,7 @@ use crate::peer::{Peer, Server};
 use crate::program::{self, Took};
 use crate::registry::{MANIFEST_TYPE, digest, random_bytes};
 use crate::report::{Report, Target};
-use crate::stats::median;
+use crate::stats::{highest, median, ratio};
 
 const LAYERS: usize = 10;
 const LAYER: usize = 50 << 20;
@@ -58,7 +58,6 @@ fn measure(bench: &Bench, before: Before) -> Result<Report> {
         Before::Everything => "push-unchanged",
     };
     let folder = bench.folder(name)?;
-    let program = bench.options.wharf.clone().ok_or_else(|| Failure::new("there is no wharf to measure"))?;
     let start = || Server::start(Peer::Wharf, &folder.join("server"), &bench.settings(name));
     let mut server = start()?;
     let mut random = fastrand::Rng::with_seed(7);
@@ -71,7 +70,7 @@ fn measure(bench: &Bench, before: Before) -> Result<Report> {
     for tool in [Tool::Wharf, Tool::Skopeo] {
         let layout = Layout::make(&folder.join(format!("{name}-{}-oci", tool.label())), &mut random, size)?;
         if before != Before::Nothing {
-            push(tool, &program, server.address, &layout)?;
+            push(bench, tool, server.address, &layout)?;
         }
         layouts.push((tool, layout));
     }
@@ -89,7 +88,7 @@ fn measure(bench: &Bench, before: Before) -> Result<Report> {
                 Before::Everything => {}
             }
             settle(&folder)?;
-            let pushed = push(*tool, &program, server.address, layout)?;
+            let pushed = push(bench, *tool, server.address, layout)?;
             match tool {
                 Tool::Wharf => {
                     ours.push(pushed.seconds * 1e3);
@@ -99,17 +98,16 @@ fn measure(bench: &Bench, before: Before) -> Result<Report> {
             }
         }
     }
-    let ratios: Vec<f64> = theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect();
     let target = match before {
         Before::Nothing => Target::AtLeast(2.0),
         Before::AllButOneLayer => Target::AtLeast(5.0),
         Before::Everything => Target::None,
     };
-    report.check("skopeo copy / wharf push", median(&ratios), "", target);
+    report.check("skopeo copy / wharf push", ratio(&theirs, &ours), "", target);
     if before == Before::Everything {
         report.check("wharf push", median(&ours), " ms", Target::AtMost(50.0));
     }
-    report.check("highest memory (VmHWM)", peaks.iter().copied().fold(0.0, f64::max), " MB", Target::AtMost(64.0));
+    report.check("highest memory (VmHWM)", highest(&peaks), " MB", Target::AtMost(64.0));
     report.series("wharf push", ours);
     report.series("skopeo copy", theirs);
     drop(server);
@@ -126,10 +124,10 @@ impl Tool {
     }
 }
 
-fn push(tool: Tool, program: &Path, address: SocketAddr, layout: &Layout) -> Result<Took> {
+fn push(bench: &Bench, tool: Tool, address: SocketAddr, layout: &Layout) -> Result<Took> {
     let mut command = match tool {
         Tool::Wharf => {
-            let mut command = Command::new(program);
+            let mut command = program::wharf(bench)?;
             command.arg("push").arg(&layout.folder).args(["--tag", "latest", "--quiet"]);
             command.env("CONTAINER_REGISTRY_URL", address.to_string());
             command

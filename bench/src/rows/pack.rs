@@ -12,7 +12,7 @@ use crate::podman::Podman;
 use crate::program::{self, Took};
 use crate::report::{Report, Target};
 use crate::rootfs::RootFs;
-use crate::stats::median;
+use crate::stats::{highest, ratio};
 
 /// Bytes of the root file system.
 const SIZE: u64 = 500_000_000;
@@ -42,8 +42,7 @@ pub fn gzip(bench: &Bench) -> Result<Report> {
             fs::remove_dir_all(&layout)?;
         }
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
-    report.check("wharf pack / umoci insert", median(&ratios), "", Target::AtLeast(3.0));
+    report.check("wharf pack / umoci insert", ratio(&ours, &theirs), "", Target::AtLeast(3.0));
     report.check("layer by wharf / by umoci", sizes.0 as f64 / sizes.1 as f64, "", Target::AtMost(1.0));
     report.check("highest memory (VmHWM)", highest(&peaks), " MB", Target::AtMost(MEMORY));
     report.note(format!("the layer by wharf has {} bytes, that by umoci {}", sizes.0, sizes.1));
@@ -87,8 +86,7 @@ pub fn chunked(bench: &Bench) -> Result<Report> {
         drop(server);
         fs::remove_dir_all(folder.join("server"))?;
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
-    report.check("wharf pack and push / podman push", median(&ratios), "", Target::AtLeast(10.0));
+    report.check("wharf pack and push / podman push", ratio(&ours, &theirs), "", Target::AtLeast(10.0));
     report.check("highest memory (VmHWM)", highest(&peaks), " MB", Target::AtMost(MEMORY));
     report.series("wharf pack and push", ours);
     report.series("wharf pack alone", packs);
@@ -107,9 +105,4 @@ fn umoci(root: &Path, layout: &Path) -> Result<Took> {
 /// Megabytes of files a second.
 fn speed(root: &RootFs, seconds: f64) -> f64 {
     root.size() as f64 / 1e6 / seconds
-}
-
-/// The highest of some figures.
-pub fn highest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(0.0, f64::max)
 }

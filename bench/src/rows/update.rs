@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::bench::{Bench, settle};
 use crate::failure::Result;
@@ -13,9 +13,9 @@ use crate::podman::Podman;
 use crate::program::{self, Took};
 use crate::report::{Report, Target};
 use crate::rootfs::RootFs;
-use crate::stats::median;
+use crate::stats::{highest, median, ratio};
 
-use super::pack::{MEMORY, highest};
+use super::pack::MEMORY;
 
 /// Bytes of the root file system.
 const SIZE: u64 = 300_000_000;
@@ -80,8 +80,7 @@ fn pull(bench: &Bench, form: Form) -> Result<Report> {
             shares.push((link.answered() - before) as f64 * 100.0 / *size as f64);
         }
         fs::remove_dir_all(&kept)?;
-        let ratios: Vec<f64> = update.iter().zip(&whole).map(|(update, whole)| update / whole).collect();
-        report.check(format!("update / whole, {where_from}"), median(&ratios), "", Target::AtMost(0.1));
+        report.check(format!("update / whole, {where_from}"), ratio(&update, &whole), "", Target::AtMost(0.1));
         report.series(format!("whole pull, {where_from}"), whole);
         report.series(format!("update, {where_from}"), update);
     }
@@ -94,7 +93,7 @@ fn pull(bench: &Bench, form: Form) -> Result<Report> {
 
 /// Pulls a version into a layout, in the place of the one that is there.
 fn get(bench: &Bench, address: SocketAddr, version: usize, layout: &Path) -> Result<Took> {
-    let mut command = layer::wharf(bench)?;
+    let mut command = program::wharf(bench)?;
     command.args(["pull", &format!("app:{version}")]).arg(layout).args(["--quiet", "--name", "app"]);
     command.env("CONTAINER_REGISTRY_URL", address.to_string());
     program::run(&mut command)
@@ -111,7 +110,7 @@ impl Stage {
     fn new(bench: &Bench, folder: &Path, form: Form) -> Result<Self> {
         let server = Server::start(Peer::Wharf, &folder.join("server"), &bench.settings("update"))?;
         let mut root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
-        let layout: PathBuf = folder.join("layout-oci");
+        let layout = folder.join("layout-oci");
         let mut sizes = Vec::new();
         for version in 0..=bench.options.rounds {
             if version > 0 {

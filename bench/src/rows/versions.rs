@@ -8,9 +8,9 @@ use crate::failure::Result;
 use crate::layer::{self, Form, Layer};
 use crate::report::{Report, Target};
 use crate::rootfs::RootFs;
-use crate::stats::median;
+use crate::stats::{highest, median};
 
-use super::pack::{MEMORY, highest};
+use super::pack::MEMORY;
 
 const VERSIONS: usize = 11;
 /// Bytes of the root file system.
