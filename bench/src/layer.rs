@@ -33,10 +33,13 @@ impl Form {
     }
 }
 
-/// Packs a root file system as the image `1` of a layout.
-pub fn pack(bench: &Bench, root: &Path, layout: &Path, form: Form) -> Result<Took> {
+/// Packs a root file system as the image `1` of a layout, where an older one may be at hand.
+pub fn pack(bench: &Bench, root: &Path, layout: &Path, form: Form, older: Option<&Path>) -> Result<Took> {
     let mut command = program::wharf(bench)?;
     command.arg("pack").args([root, layout]).args(["--quiet", "--arch", "amd64", "--tag", "1", "--compression", form.name()]);
+    if let Some(older) = older {
+        command.arg("--older").arg(older);
+    }
     program::run(&mut command)
 }
 

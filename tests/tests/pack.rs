@@ -79,6 +79,37 @@ fn the_same_input_is_the_same_image() {
     assert_eq!(time.to_string(), EPOCH);
 }
 
+/// An older version spares work, and changes nothing; nor does one that is not what it says.
+#[test]
+fn an_older_version_changes_nothing() {
+    let stage = Stage::new();
+    let wharf = stage.wharf.env("SOURCE_DATE_EPOCH", EPOCH);
+    let root = RootFs::with_everything(&stage.path("root"));
+    for form in ["gzip", "zstd:chunked"] {
+        let run = |layout: &str, options: &[&str]| {
+            wharf.ok(&[&["pack", "root", layout, "--compression", form], options].concat()).packed()
+        };
+        let first = run("older-oci", &["--tag", "1"]);
+        root.file("etc/added", form.as_bytes(), 0o644, (0, 0));
+        let anew = run("anew-oci", &[]);
+        assert_ne!(anew, first);
+        assert_eq!(run("app-oci", &["--older", "older-oci:1"]), anew, "{form}");
+        assert_eq!(run("older-oci", &["--tag", "1"]), anew, "{form}: in its place");
+        let blob = stage.blob_path("older-oci", &stage.manifest("older-oci")["layers"][0]);
+        let mut bytes = fs::read(&blob).unwrap();
+        bytes.iter_mut().skip(20).step_by(50).for_each(|byte| *byte ^= 0x55);
+        fs::write(&blob, &bytes).unwrap();
+        assert_eq!(run("app-oci", &["--older", "older-oci"]), anew, "{form}: damaged");
+        fs::write(&blob, &bytes[..30]).unwrap();
+        assert_eq!(run("app-oci", &["--older", "older-oci"]), anew, "{form}: cut off");
+        for layout in ["older-oci", "anew-oci", "app-oci"] {
+            fs::remove_dir_all(stage.path(layout)).unwrap();
+        }
+    }
+    wharf.run(&["pack", "root", "app-oci", "--older", "no-oci"]).expect(1).says("no-oci not found");
+    assert!(!stage.path("app-oci").exists());
+}
+
 /// Settings are what other tools read.
 #[test]
 fn settings_are_in_the_configuration() {

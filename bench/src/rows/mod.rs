@@ -52,7 +52,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "push-changed", title: "`wharf push` of the same with one small layer changed", run: command_push::changed },
     Row { name: "push-unchanged", title: "`wharf push` of the same, unchanged", run: command_push::unchanged },
     Row { name: "pack-gzip", title: "`wharf pack` of a 500 MB root file system, gzip", run: pack::gzip },
-    Row { name: "pack-chunked", title: "the same as zstd:chunked, packed and pushed", run: pack::chunked },
+    Row { name: "pack-next", title: "the same of its next version, with the one before at hand", run: pack::next },
+    Row { name: "pack-chunked", title: "`wharf pack` of it as zstd:chunked, and push", run: pack::chunked },
     Row {
         name: "versions",
         title: "11 versions of a 300 MB root file system, files that hold 2.5 % changed in each",

@@ -21,23 +21,37 @@ pub const MEMORY: f64 = 128.0;
 
 /// A gzip layer, beside `umoci insert`.
 pub fn gzip(bench: &Bench) -> Result<Report> {
-    let mut report = Report::new("MB of files a second, the whole command");
     let folder = bench.folder("pack-gzip")?;
     let root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
+    beside_umoci(bench, &folder, &root, None)
+}
+
+/// The same of the next version, where the one before is at hand. `umoci` has no use for that.
+pub fn next(bench: &Bench) -> Result<Report> {
+    let folder = bench.folder("pack-next")?;
+    let mut root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
+    let older = folder.join("older-oci");
+    layer::pack(bench, &root.folder, &older, Form::Gzip, None)?;
+    root.rebuild()?;
+    beside_umoci(bench, &folder, &root, Some(&older))
+}
+
+fn beside_umoci(bench: &Bench, folder: &Path, root: &RootFs, older: Option<&Path>) -> Result<Report> {
+    let mut report = Report::new("MB of files a second, the whole command");
     let (mut ours, mut theirs, mut peaks, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
     for round in 0..bench.options.rounds {
         for turn in 0..2 {
             let layout = folder.join("layout-oci");
-            settle(&folder)?;
+            settle(folder)?;
             if (round + turn) % 2 == 0 {
-                let took = layer::pack(bench, &root.folder, &layout, Form::Gzip)?;
+                let took = layer::pack(bench, &root.folder, &layout, Form::Gzip, older)?;
                 sizes.0 = Layer::of(&layout)?.size();
-                ours.push(speed(&root, took.seconds));
+                ours.push(speed(root, took.seconds));
                 peaks.push(took.peak);
             } else {
                 let took = umoci(&root.folder, &layout)?;
                 sizes.1 = Layer::of(&layout)?.size();
-                theirs.push(speed(&root, took.seconds));
+                theirs.push(speed(root, took.seconds));
             }
             fs::remove_dir_all(&layout)?;
         }
@@ -58,7 +72,7 @@ pub fn chunked(bench: &Bench) -> Result<Report> {
     let folder = bench.folder("pack-chunked")?;
     let root = RootFs::sample(&bench.options.rootfs, &folder.join("root"), bench.size(SIZE, SIZE / 10))?;
     let plain = folder.join("plain-oci");
-    layer::pack(bench, &root.folder, &plain, Form::Gzip)?;
+    layer::pack(bench, &root.folder, &plain, Form::Gzip, None)?;
     let podman = Podman::new(&folder.join("podman"))?;
     let source = Server::start(Peer::Wharf, &folder.join("source"), &bench.settings("pack-chunked"))?;
     layer::push(bench, &plain, source.address, "app", "1")?;
@@ -73,7 +87,7 @@ pub fn chunked(bench: &Bench) -> Result<Report> {
             settle(&folder)?;
             if (round + turn) % 2 == 0 {
                 let layout = folder.join("layout-oci");
-                let packed = layer::pack(bench, &root.folder, &layout, Form::Chunked)?;
+                let packed = layer::pack(bench, &root.folder, &layout, Form::Chunked, None)?;
                 let pushed = layer::push(bench, &layout, server.address, "app", "1")?;
                 ours.push(speed(&root, packed.seconds + pushed.seconds));
                 packs.push(speed(&root, packed.seconds));

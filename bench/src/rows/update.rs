@@ -116,7 +116,7 @@ impl Stage {
             if version > 0 {
                 root.rebuild()?;
             }
-            layer::pack(bench, &root.folder, &layout, form)?;
+            layer::pack(bench, &root.folder, &layout, form, None)?;
             sizes.push(Layer::of(&layout)?.size());
             layer::push(bench, &layout, server.address, "app", &version.to_string())?;
             fs::remove_dir_all(&layout)?;

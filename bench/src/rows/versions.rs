@@ -33,7 +33,7 @@ pub fn run(bench: &Bench) -> Result<Report> {
             }
             for (form, versions) in &mut forms {
                 let layout = folder.join("layout-oci");
-                peaks.push(layer::pack(bench, &root.folder, &layout, *form)?.peak);
+                peaks.push(layer::pack(bench, &root.folder, &layout, *form, None)?.peak);
                 versions.add(&Layer::of(&layout)?)?;
                 fs::remove_dir_all(&layout)?;
             }

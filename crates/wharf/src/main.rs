@@ -13,6 +13,7 @@ mod layout_path;
 mod listen;
 mod logging;
 mod notify;
+mod older_layers;
 mod origin;
 mod picture;
 mod ports;

@@ -1,10 +1,13 @@
 //! How one piece is compressed.
 
+use std::sync::Arc;
+
 use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest as _, Sha256};
 
 use super::{Form, crc64};
-use crate::LayersError;
+use crate::older::Finder;
+use crate::{LayersError, OlderPieces};
 
 /// Pieces to compress, one after the other: small ones are not worth being handed over each by itself.
 #[derive(Debug, Default)]
@@ -50,6 +53,8 @@ pub(super) struct Encoder {
     zeros: Option<Zeros>,
     /// Whether pieces of content are hashed for a table of contents.
     hashes: bool,
+    /// Where pieces may be that need not be compressed.
+    older: Option<Finder>,
 }
 
 struct Zeros {
@@ -64,8 +69,8 @@ enum Kind {
 }
 
 impl Encoder {
-    /// An encoder for a compressed form; none for a plain archive.
-    pub fn new(form: Form) -> Result<Option<Self>, LayersError> {
+    /// An encoder for a compressed form, which takes what older layers have from there; none for a plain archive.
+    pub fn new(form: Form, older: &Arc<OlderPieces>) -> Result<Option<Self>, LayersError> {
         let kind = match form {
             Form::Gzip { level } => {
                 let lvl = |level| CompressionLvl::new(level).map_err(|_| LayersError::Level { form: "gzip", level });
@@ -80,7 +85,8 @@ impl Encoder {
             }
             Form::Plain => return Ok(None),
         };
-        Ok(Some(Self { kind, zeros: None, hashes: matches!(form, Form::ZstdChunked { .. }) }))
+        let older = Finder::new(older).map_err(LayersError::stream("making a decoder"))?;
+        Ok(Some(Self { kind, zeros: None, hashes: matches!(form, Form::ZstdChunked { .. }), older }))
     }
 
     /// Compresses pieces, and puts them behind one another into `done`.
@@ -108,26 +114,41 @@ impl Encoder {
             return Ok(former.content.clone().filter(|_| hashes));
         }
         let start = out.len();
-        self.compress(data, out)?;
-        let content = || Content { sha256: Sha256::digest(data).into(), crc64: crc64::of(data), zeros };
-        if zeros {
-            self.zeros = Some(Zeros { length: data.len(), stored: out[start..].to_vec(), content: self.hashes.then(content) });
+        let content = (hashes || (zeros && self.hashes)).then(|| Content {
+            sha256: Sha256::digest(data).into(),
+            crc64: crc64::of(data),
+            zeros,
+        });
+        let bound = self.bound(data.len());
+        let hash = content.as_ref().map(|content| &content.sha256);
+        if !self.older.as_mut().is_some_and(|older| older.take(data, hash, bound, out)) {
+            self.compress(data, bound, out)?;
         }
-        Ok(hashes.then(content))
+        if zeros {
+            self.zeros = Some(Zeros { length: data.len(), stored: out[start..].to_vec(), content: content.clone() });
+        }
+        Ok(content.filter(|_| hashes))
     }
 
-    fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), LayersError> {
+    /// Bytes that so many are at most when they are compressed.
+    fn bound(&mut self, length: usize) -> usize {
+        match &mut self.kind {
+            Kind::Gzip { deflate, .. } => deflate.gzip_compress_bound(length),
+            Kind::Zstd(_) => zstd::zstd_safe::compress_bound(length),
+        }
+    }
+
+    fn compress(&mut self, data: &[u8], bound: usize, out: &mut Vec<u8>) -> Result<(), LayersError> {
         let start = out.len();
+        out.resize(start + bound, 0);
         let length = match &mut self.kind {
             Kind::Gzip { deflate, stored } => {
                 let compressor = if looks_random(data) { stored } else { deflate };
-                out.resize(start + compressor.gzip_compress_bound(data.len()), 0);
                 // Without a time and of an unknown system, as this library writes the header.
                 let length = compressor.gzip_compress(data, &mut out[start..]);
                 length.map_err(|_| LayersError::Compression("a piece does not fit its bound".to_owned()))?
             }
             Kind::Zstd(compressor) => {
-                out.resize(start + zstd::zstd_safe::compress_bound(data.len()), 0);
                 let length = compressor.compress_to_buffer(data, &mut out[start..]);
                 length.map_err(LayersError::stream("compressing a piece"))?
             }
@@ -145,7 +166,7 @@ fn identity(stored: &[u8]) -> [u8; 8] {
     identity
 }
 
-/// Whether all bytes are as frequent as in random ones, judged by samples. What is compressed already looks like that, and would cost as
+/// Whether all bytes are as frequent as in random ones, judged by samples. Who judges otherwise is another encoder, and names itself so. What is compressed already looks like that, and would cost as
 /// much time as all else for nothing.
 fn looks_random(data: &[u8]) -> bool {
     const SAMPLE: usize = 2048;
@@ -163,4 +184,18 @@ fn looks_random(data: &[u8]) -> bool {
     let squares: u64 = counts.iter().map(|count| u64::from(*count) * u64::from(*count)).sum();
     let n = 4 * SAMPLE as u64;
     squares * 256 < (n * n / 100) * 106
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers name the encoder, and trust others of that name.
+    #[test]
+    fn the_encoder_is_the_one_it_is_said_to_be() {
+        let lock = include_str!("../../../../Cargo.lock");
+        let version =
+            lock.split("name = \"libdeflate-sys\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert_eq!(Form::GZIP.encoder().unwrap(), format!("libdeflate-{version};level=5"));
+    }
 }

@@ -9,6 +9,7 @@ mod pipeline;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::mem;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use wharf_oci::{Algorithm, Descriptor, Digest, media_type};
@@ -17,12 +18,15 @@ use self::chunked::Table;
 pub use self::chunked::Undescribed;
 use self::output::Output;
 use self::pipeline::Pipeline;
-use crate::annotation::{CUT, PIECES};
+use crate::annotation::{CUT, ENCODER, PIECES};
 use crate::piece::ListBuilder;
-use crate::{Cut, Entry, LayersError};
+use crate::{Cut, Entry, LayersError, OlderPieces};
 
 /// Headers are a piece at this length at the latest.
 const HEADERS_MAX: usize = 64 << 10;
+
+/// What compresses to gzip, with its version.
+const GZIP_ENCODER: &str = "libdeflate-1.26.1";
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,17 @@ impl Form {
             Self::Gzip { .. } => media_type::OCI_LAYER_GZIP,
             Self::ZstdChunked { .. } | Self::Zstd { .. } => media_type::OCI_LAYER_ZSTD,
             Self::Plain => media_type::OCI_LAYER,
+        }
+    }
+
+    /// What compresses pieces of this form, and how, as the annotation [`ENCODER`] has it; none for a plain archive.
+    pub fn encoder(self) -> Option<String> {
+        match self {
+            Self::Gzip { level } => Some(format!("{GZIP_ENCODER};level={level}")),
+            Self::ZstdChunked { level } | Self::Zstd { level } => {
+                Some(format!("zstd-{};level={level}", zstd::zstd_safe::version_string()))
+            }
+            Self::Plain => None,
         }
     }
 
@@ -125,6 +140,11 @@ impl<W: Write> LayerWriter<W> {
     /// A writer of a layer of this form to `out`, which need not be buffered. `threads` of them compress; 0 stands for as many as the
     /// machine has cores. For zstd:chunked, of whose table each file is an entry, the cut has no groups, whatever `cut` says.
     pub fn new(out: W, form: Form, cut: Cut, threads: usize) -> Result<Self, LayersError> {
+        Self::after(&Arc::new(OlderPieces::new(form)), out, form, cut, threads)
+    }
+
+    /// The same, taking the pieces that older layers have from there. The layer comes out as without them, sooner.
+    pub fn after(older: &Arc<OlderPieces>, out: W, form: Form, cut: Cut, threads: usize) -> Result<Self, LayersError> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -140,7 +160,7 @@ impl<W: Write> LayerWriter<W> {
             diff: Sha256::new(),
             size: 0,
             output: Output::new(out),
-            pipeline: Pipeline::new(form, threads)?,
+            pipeline: Pipeline::new(form, threads, older)?,
             list: ListBuilder::new(),
             table,
             run: Vec::new(),
@@ -207,7 +227,8 @@ impl<W: Write> LayerWriter<W> {
         })?;
         let mut annotations = BTreeMap::new();
         let mut undescribed = None;
-        if self.pipeline.is_some() {
+        if let Some(encoder) = self.form.encoder() {
+            annotations.insert(ENCODER.to_owned(), encoder);
             annotations.insert(CUT.to_owned(), self.cut.to_string());
             let list = match self.form {
                 Form::Gzip { .. } => self.list.as_members(),

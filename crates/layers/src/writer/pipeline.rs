@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use super::Form;
 use super::encode::{Batch, Done, Encoder};
-use crate::LayersError;
+use crate::{LayersError, OlderPieces};
 
 /// Bytes that make a batch. With a piece of the largest usual kind on top it has three times as many at most.
 const BATCH: usize = 128 << 10;
@@ -59,10 +59,10 @@ impl Shared {
 
 impl Pipeline {
     /// Starts `threads` threads, at least one. None of them for a plain archive, whose pieces are not to be compressed.
-    pub fn new(form: Form, threads: usize) -> Result<Option<Self>, LayersError> {
+    pub fn new(form: Form, threads: usize, older: &Arc<OlderPieces>) -> Result<Option<Self>, LayersError> {
         let mut pipeline = Self { shared: Arc::default(), threads: Vec::new(), next: Batch::default(), on_their_way: 0 };
         for _ in 0..threads.max(1) {
-            let Some(encoder) = Encoder::new(form)? else { return Ok(None) };
+            let Some(encoder) = Encoder::new(form, older)? else { return Ok(None) };
             let shared = pipeline.shared.clone();
             let thread = std::thread::Builder::new().name("compress".to_owned()).spawn(move || work(&shared, encoder));
             pipeline.threads.push(thread.map_err(LayersError::stream("starting a thread"))?);

@@ -17,6 +17,10 @@ pub struct Pack {
     /// Image to build on: a layout, PATH[:NAME], whose layers, settings and history the new image goes on with
     #[arg(long, value_name = "LAYOUT")]
     pub base: Option<String>,
+    /// Layout with an earlier version of the image, PATH[:NAME]: files that are the same in it are not compressed again. One in LAYOUT itself
+    /// serves without being named. The new image comes out the same without
+    #[arg(long, value_name = "LAYOUT")]
+    pub older: Option<String>,
     /// Paths for a layer of their own, separated by spaces, with what is below them; * ? [] and ** are patterns; @FILE reads them from a file. May be repeated: a path goes to the first
     /// that names it, and what none names to a last layer
     #[arg(long = "layer", value_name = "PATHS")]

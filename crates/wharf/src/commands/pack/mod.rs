@@ -3,16 +3,18 @@
 mod base;
 mod config;
 mod elf;
+mod older;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use wharf_layers::tree::{Pattern, Tree, TreeOptions};
-use wharf_layers::{Form, Kind, Layer, LayerWriter, LayersError};
+use wharf_layers::{Form, Kind, Layer, LayerWriter, LayersError, OlderPieces};
 use wharf_oci::{Descriptor, Found, ImageManifest, LayoutError, LayoutWriter, Platform, look, media_type};
 use wharf_yocto::architecture::image_name;
 use wharf_yocto::labels::{BuildTime, is_time};
@@ -49,6 +51,7 @@ pub fn run(settings: &Settings, options: &Pack) -> Result<ExitCode, Failure> {
     };
     let form = form(options)?;
     let patterns = patterns(&options.layers)?;
+    let mut older = older::named(options, form)?;
 
     let target = Target::of(layout)?;
     let mut writer = LayoutWriter::open(&target.folder).map_err(|error| Failure::of(&error))?;
@@ -57,6 +60,8 @@ pub fn run(settings: &Settings, options: &Pack) -> Result<ExitCode, Failure> {
         ui::warn(&format!("{socket} is left out: a socket cannot be packed"));
     }
     let platform = platform(options, architecture, base.as_ref(), &tree)?;
+    older::add_present(&mut older, writer.path(), &options.tag);
+    let older = Arc::new(older);
     let mut labels = match options.auto {
         true => automatic_labels::labels(settings, &options.automatic, time),
         false => BTreeMap::new(),
@@ -67,7 +72,7 @@ pub fn run(settings: &Settings, options: &Pack) -> Result<ExitCode, Failure> {
     let mut layers = base.as_ref().map(|base| base.copy_into(&mut writer)).transpose()?.unwrap_or_default();
     let mut packed = Vec::new();
     for nodes in split(&tree, &patterns) {
-        let layer = layer(&tree, &nodes, form, options.threads.unwrap_or(0), &mut writer)
+        let layer = layer(&tree, &nodes, form, &older, options.threads.unwrap_or(0), &mut writer)
             .map_err(|failure| failure.about(&format!("{} was not packed", source_name(rootfs))))?;
         if let Some(why) = &layer.undescribed {
             ui::warn(&format!("a layer has no table of contents, and podman fetches it whole: {why}"));
@@ -199,9 +204,16 @@ fn split(tree: &Tree, patterns: &[Vec<Pattern>]) -> Vec<Vec<usize>> {
     layers
 }
 
-fn layer(tree: &Tree, nodes: &[usize], form: Form, threads: usize, writer: &mut LayoutWriter) -> Result<Layer, Failure> {
+fn layer(
+    tree: &Tree,
+    nodes: &[usize],
+    form: Form,
+    older: &Arc<OlderPieces>,
+    threads: usize,
+    writer: &mut LayoutWriter,
+) -> Result<Layer, Failure> {
     let mut staged = writer.stage().map_err(|error| Failure::of(&error))?;
-    let out = LayerWriter::new(staged.file(), form, form.cut(), threads).map_err(|error| Failure::of(&error))?;
+    let out = LayerWriter::after(older, staged.file(), form, form.cut(), threads).map_err(|error| Failure::of(&error))?;
     let layer = wharf_layers::pack(tree, nodes, out).map_err(|error| match &error {
         LayersError::Stream { .. } => Failure::of(&error).about(&format!("cannot write to {}", writer.path().display())),
         _ => Failure::of(&error),

@@ -1,6 +1,5 @@
 //! Layers that the layout has, as far as they tell their pieces: what newer ones can be put together from.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -8,14 +7,11 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use wharf_layers::assemble::{Assembly, Part};
 use wharf_layers::piece::{ListPlace, PieceMap};
-use wharf_oci::{Descriptor, Digest, Document, Layout, media_type};
+use wharf_oci::{Descriptor, Layout};
 
 use super::build::Origin;
+use crate::older_layers;
 
-/// Older layers that are looked through for one new layer, at most.
-const MAX_OLDER: usize = 64;
-/// Manifests that are read to find them, at most.
-const MAX_MANIFESTS: usize = 1_024;
 /// Bytes of a list of pieces at most: with pieces as large as they are cut, that is a layer of tens of gigabytes. It is read into memory.
 pub const MAX_LIST: u64 = 8 << 20;
 
@@ -32,28 +28,10 @@ struct Older {
 pub struct OlderLayers(Vec<Older>);
 
 impl OlderLayers {
-    /// Finds them, those of the image called `name` first. What cannot be read is no help, and no failure either.
+    /// Finds them, those of the image called `name` first.
     pub fn of(layout: &Layout, name: Option<&str>) -> Self {
-        let mut images: Vec<_> = layout.images().iter().collect();
-        images.sort_by_key(|image| name.is_none() || image.name.as_deref() != name);
-        let mut open: Vec<_> = images.iter().rev().map(|image| image.descriptor.clone()).collect();
-        let (mut seen, mut found) = (BTreeSet::<Digest>::new(), Vec::new());
-        while let Some(descriptor) = open.pop() {
-            if seen.len() >= MAX_MANIFESTS || found.len() >= MAX_OLDER {
-                break;
-            }
-            if !media_type::is_manifest(&descriptor.media_type) || !seen.insert(descriptor.digest) {
-                continue;
-            }
-            let Ok(bytes) = layout.read(&descriptor) else { continue };
-            match Document::parse(&bytes, &descriptor.media_type) {
-                Ok(Document::Image(image)) => found.extend(image.layers.iter().filter_map(|layer| older(layout, layer))),
-                Ok(Document::Index(index)) => open.extend(index.manifests.into_iter().rev()),
-                Err(_) => {}
-            }
-        }
-        found.truncate(MAX_OLDER);
-        Self(found)
+        let layers = older_layers::of(layout, name, |layer| place(layer).is_some());
+        Self(layers.iter().filter_map(|layer| older(layout, layer)).collect())
     }
 
     /// Whether there are none.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wharf_layers::annotation::{CHUNKED_PREFIXES, CUT, MANIFEST_CHECKSUM, PIECES};
+use wharf_layers::annotation::{self, CHUNKED_PREFIXES, CUT, MANIFEST_CHECKSUM};
 use wharf_layers::{Form, LayerWriter, convert};
 use wharf_oci::{Descriptor, Digest, ImageConfig, ImageManifest, Layout, LayoutKind, LayoutWriter, media_type};
 
@@ -178,8 +178,7 @@ impl Layers {
         let mut new = written.descriptor;
         writer.adopt(staged, &new.digest).map_err(|error| Failure::of(&error))?;
         // What others noted about the layer stays, but for notes on how it was cut.
-        let is_of_form = |key: &str| key == CUT || key == PIECES || CHUNKED_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
-        let old = layer.annotations.clone().unwrap_or_default().into_iter().filter(|(key, _)| !is_of_form(key));
+        let old = layer.annotations.clone().unwrap_or_default().into_iter().filter(|(key, _)| !annotation::is_of_form(key));
         let annotations: BTreeMap<_, _> = old.chain(new.annotations.take().unwrap_or_default()).collect();
         new.annotations = (!annotations.is_empty()).then_some(annotations);
         self.known.insert(layer.digest, new.clone());
