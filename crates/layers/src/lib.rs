@@ -17,6 +17,7 @@ mod cut;
 mod decode;
 mod entry;
 mod error;
+mod inflate;
 pub mod listing;
 mod older;
 mod pack;

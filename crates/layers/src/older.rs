@@ -10,17 +10,18 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use flate2::{Decompress, FlushDecompress, Status};
 use wharf_oci::Descriptor;
 
+use crate::inflate::Inflate;
 use crate::piece::{Identity, ListPlace, Piece, PieceMap};
 use crate::toc::{self, TocPlace};
 use crate::{Form, annotation};
 
 /// Pieces that are remembered at most, some 60 bytes each.
 const MAX_PIECES: usize = 400_000;
-/// Bytes of a gzip member before and after its content.
-const GZIP_HEADER: usize = 10;
+/// What a gzip member begins with that has none of the optional fields (RFC 1952, section 2.3).
+const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 0];
+/// Bytes at its end: checksum and length.
 const GZIP_TRAILER: usize = 8;
 
 /// What a piece is found by.
@@ -99,7 +100,7 @@ fn pieces(form: Form, layer: &Descriptor, file: &File, offset: u64) -> io::Resul
 fn key(piece: &Piece, file: &File, offset: u64) -> io::Result<Option<Key>> {
     match piece.identity {
         Identity::Content(hash) => Ok(Some(Key::Content(hash))),
-        Identity::Stored(_) if piece.length < (GZIP_HEADER + GZIP_TRAILER) as u64 => Ok(None),
+        Identity::Stored(_) if piece.length < (GZIP_START.len() + GZIP_TRAILER) as u64 => Ok(None),
         Identity::Stored(_) => {
             let mut trailer = [0; GZIP_TRAILER];
             file.read_exact_at(&mut trailer, offset + piece.offset + piece.length - GZIP_TRAILER as u64)?;
@@ -118,7 +119,7 @@ pub(crate) struct Finder {
 }
 
 enum Decoder {
-    Gzip(Decompress),
+    Gzip(Inflate),
     Zstd(zstd::bulk::Decompressor<'static>),
 }
 
@@ -129,7 +130,7 @@ impl Finder {
             return Ok(None);
         }
         let decoder = match older.form {
-            Form::Gzip { .. } => Decoder::Gzip(Decompress::new(false)),
+            Form::Gzip { .. } => Decoder::Gzip(Inflate::new().ok_or(io::ErrorKind::OutOfMemory)?),
             _ => Decoder::Zstd(zstd::bulk::Decompressor::new()?),
         };
         Ok(Some(Self { older: older.clone(), decoder, content: Vec::new() }))
@@ -165,19 +166,7 @@ impl Decoder {
     fn holds(&mut self, stored: &[u8], data: &[u8], content: &mut Vec<u8>) -> bool {
         content.resize(data.len(), 0);
         match self {
-            Self::Gzip(inflate) => {
-                let Some((header, body)) = stored.split_first_chunk::<GZIP_HEADER>() else { return false };
-                let Some((body, trailer)) = body.split_last_chunk::<GZIP_TRAILER>() else { return false };
-                inflate.reset(false);
-                // As it is written here: deflate, without any of the optional fields.
-                header.starts_with(&[0x1f, 0x8b, 8, 0])
-                    && matches!(inflate.decompress(body, content, FlushDecompress::Finish), Ok(Status::StreamEnd))
-                    && inflate.total_in() == body.len() as u64
-                    && inflate.total_out() == data.len() as u64
-                    && content == data
-                    && trailer[..4] == libdeflater::crc32(data).to_le_bytes()
-                    && trailer[4..] == (data.len() as u32).to_le_bytes()
-            }
+            Self::Gzip(inflate) => stored.starts_with(&GZIP_START) && inflate.is_member(stored, content) && content == data,
             Self::Zstd(frames) => {
                 frames.decompress_to_buffer(stored, content.as_mut_slice()).is_ok_and(|length| length == data.len())
                     && content == data
@@ -309,7 +298,7 @@ mod tests {
         let mut member = vec![0; deflate.gzip_compress_bound(data.len())];
         let length = deflate.gzip_compress(&data, &mut member).unwrap();
         member.truncate(length);
-        let mut decoder = Decoder::Gzip(Decompress::new(false));
+        let mut decoder = Decoder::Gzip(Inflate::new().unwrap());
         let mut holds = |stored: &[u8]| decoder.holds(stored, &data, &mut Vec::new());
         assert!(holds(&member));
         let (body, trailer) = member.split_at(length - GZIP_TRAILER);
