@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Images: the command that packs a root file system."""

@@ -1,0 +1,93 @@
+inherit logging
+
+addhandler base_eventhandler
+base_eventhandler[eventmask] = "bb.event.ConfigParsed"
+python base_eventhandler() {
+    d.setVar("ORIGNATIVELSBSTRING", "tests")
+}
+
+def oe_filter_out(drop, value):
+    return " ".join(word for word in value.split() if word not in drop.split())
+
+do_fetch[network] = "1"
+addtask fetch
+python base_do_fetch() {
+    sources = (d.getVar("SRC_URI") or "").split()
+    if sources:
+        bb.fetch2.Fetch(sources, d).download()
+}
+
+addtask unpack after do_fetch
+do_unpack[dirs] = "${UNPACKDIR}"
+do_unpack[cleandirs] = "${UNPACKDIR}"
+python base_do_unpack() {
+    sources = (d.getVar("SRC_URI") or "").split()
+    if sources:
+        bb.fetch2.Fetch(sources, d).unpack(d.getVar("UNPACKDIR"))
+}
+
+addtask patch after do_unpack
+base_do_patch() {
+    :
+}
+
+addtask configure after do_patch
+base_do_configure() {
+    :
+}
+
+addtask compile after do_configure
+base_do_compile() {
+    :
+}
+
+addtask install after do_compile
+do_install[cleandirs] = "${D}"
+do_install[dirs] = "${D}"
+base_do_install() {
+    :
+}
+
+# What other recipes see of this one on the build host.
+addtask populate_sysroot after do_install
+do_populate_sysroot[dirs] = "${STAGING_DIR_NATIVE}"
+base_do_populate_sysroot() {
+    if ${@'true' if bb.data.inherits_class('native', d) else 'false'}; then
+        cp -a ${D}/. ${STAGING_DIR_NATIVE}/
+    fi
+}
+
+# What images install: the files of a package, in a folder of its own.
+PKGDEST = "${TMPDIR}/packages"
+addtask package_write after do_install before do_build
+fakeroot base_do_package_write() {
+    rm -rf ${PKGDEST}/${PN}
+    mkdir -p ${PKGDEST}
+    cp -a ${D} ${PKGDEST}/${PN}
+}
+
+addtask build after do_populate_sysroot
+do_build[noexec] = "1"
+python base_do_build() {
+    pass
+}
+
+addtask cleanall
+do_cleanall[nostamp] = "1"
+python base_do_cleanall() {
+    bb.utils.remove(d.getVar("WORKDIR"), recurse=True)
+    for stamp in __import__("glob").glob(d.getVar("STAMP") + ".*"):
+        bb.utils.remove(stamp)
+}
+
+EXPORT_FUNCTIONS do_fetch do_unpack do_patch do_configure do_compile do_install do_populate_sysroot do_package_write do_build do_cleanall
+
+python () {
+    if not d.getVar("INHIBIT_DEFAULT_DEPS"):
+        pass
+    d.setVarFlag("do_install", "umask", "022")
+    d.setVarFlag("do_install", "fakeroot", "1")
+    depends = " ".join(f"{name}:do_populate_sysroot" for name in (d.getVar("DEPENDS") or "").split())
+    if depends:
+        d.appendVarFlag("do_configure", "depends", " " + depends)
+}

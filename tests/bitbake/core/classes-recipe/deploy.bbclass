@@ -1,0 +1,1 @@
+addtask deploy after do_compile before do_build

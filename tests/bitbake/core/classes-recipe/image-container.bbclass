@@ -1,0 +1,1 @@
+IMAGE_TYPEDEP:container = "tar.bz2"

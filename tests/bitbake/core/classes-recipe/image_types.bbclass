@@ -1,0 +1,2 @@
+IMAGE_CMD:tar = "tar --sort=name --format=posix --numeric-owner -cf ${IMGDEPLOYDIR}/${IMAGE_NAME}.tar -C ${IMAGE_ROOTFS} ."
+IMAGE_CMD:container = "ROOTFS=${IMAGE_ROOTFS} true"

@@ -1,0 +1,2 @@
+PACKAGES = ""
+deltask do_package_write

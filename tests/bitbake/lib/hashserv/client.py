@@ -1,0 +1,1 @@
+"""In the place of BitBake's own module; see the package."""
