@@ -5,6 +5,7 @@
 //! may run side by side. With `WHARF_TESTS_AGAINST=docker-registry` in the environment the same tests run against CNCF
 //! distribution instead: what fails there and not here is either a decision of ours or a fault of the harness.
 
+mod bitbake;
 mod build;
 mod check;
 pub mod clients;
@@ -25,6 +26,7 @@ mod stage;
 mod token_server;
 mod trace;
 
+pub use bitbake::BitBake;
 pub use build::{Background, Build, pack};
 pub use check::{CODES, eventually};
 pub use command::{Ran, Wharf, run_tool};

@@ -5,6 +5,8 @@ import os
 
 import bb
 
+from . import elf
+
 
 def host(d):
     """The path of the host's program, or None when the native one is used. A WHARF that is no absolute path is fatal."""
@@ -33,3 +35,23 @@ def use(d, *tasks):
             d.setVarFlag(task, "depends", " ".join(word for word in depends.split() if not word.startswith("wharf-native:")))
         else:
             d.appendVarFlag(task, "depends", " wharf-native:do_populate_sysroot")
+
+
+def install(d, folder):
+    """Puts the program into a folder that outlives tmp/: the native one as a copy, the host's as a link."""
+    own = os.path.join(folder, "wharf")
+    draft = f"{own}.{os.getpid()}"
+    bb.utils.mkdirhier(folder)
+    try:
+        if host(d):
+            os.symlink(host(d), draft)
+        else:
+            with open(path(d), "rb") as built:
+                content = elf.with_own_loader(built.read(), d.getVar("TMPDIR"))
+            with open(draft, "wb") as copy:
+                copy.write(content)
+            os.chmod(draft, 0o755)
+        os.replace(draft, own)
+    finally:
+        if os.path.lexists(draft):
+            os.unlink(draft)

@@ -56,7 +56,8 @@ def run(d, *arguments):
 
 
 def write_script(d):
-    """Writes container-registry.sh into the storage folder."""
+    """Writes container-registry.sh into the storage folder, and puts the program beside it."""
+    program.install(d, os.path.join(d.getVar("CONTAINER_REGISTRY_STORAGE"), "bin"))
     bb.plain("Wrote " + run(d, "script").strip())
 
 

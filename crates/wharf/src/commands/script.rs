@@ -1,6 +1,7 @@
 //! `script`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,15 +43,15 @@ pub fn run(settings: &Settings, options: &Script) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Written beside and moved over: the old one may be running.
+/// Written beside and moved over: the old one may be running, and another build may write it at the same moment.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let draft = file.with_extension("sh.new");
-    fs::write(&draft, text)?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
-    fs::rename(&draft, file)
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut draft = tempfile::Builder::new().prefix(".container-registry-").tempfile_in(folder)?;
+    draft.write_all(text.as_bytes())?;
+    draft.as_file().set_permissions(fs::Permissions::from_mode(0o755))?;
+    draft.persist(file)?;
+    Ok(())
 }
 
 /// The script is called from anywhere.
