@@ -275,6 +275,20 @@ fn a_pull_that_failed_is_gone_on_with() {
     assert!(after.len() == before.len() + 3, "{:?}", after.keys());
 }
 
+/// Nothing is kept of blobs of which nothing came.
+#[test]
+fn a_failure_before_the_first_byte_leaves_no_file() {
+    let (place, image) = (Place::new(), Image::with_layers(&[MIB, MIB]));
+    let config = PathBuf::from(".wharf-partial").join(sha256(&image.config).replace(':', "-"));
+    for answer in [Reply::new(404), Reply::new(200).body(*b"short")] {
+        let broken = scripted(&image, move |_, _, _| answer.clone());
+        let wharf = place.wharf(&broken);
+        wharf.fails(&["pull", "app", "out"]);
+        let left = files(&place.path("out"));
+        assert!(left.keys().all(|path| *path == config), "{:?}", left.keys());
+    }
+}
+
 #[test]
 fn a_pull_that_was_killed_is_gone_on_with() {
     for signal in ["KILL", "INT"] {

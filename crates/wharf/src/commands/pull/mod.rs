@@ -71,7 +71,7 @@ async fn pull(
     let Some((registry, repository)) = picture.repository() else {
         return Err(Failure::new(format!("{} is in no registry", picture.shown)));
     };
-    let mut writer = LayoutWriter::open(folder).map_err(|error| Failure::of(&error))?;
+    let mut writer = LayoutWriter::open(folder).map_err(|error| Failure::of(&error))?.durable();
     let staging = writer.staging().map_err(|error| Failure::of(&error))?;
     let layout = Layout::open(writer.path()).ok();
     let older = layout.as_ref().map(|layout| OlderLayers::of(layout, name)).unwrap_or_default();
