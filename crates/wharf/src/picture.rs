@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_client::{Observer, Registry, RepositorySource, Source};
-use wharf_oci::{Descriptor, Document, ImageReference, Layout, Platform, Reference, RepositoryName, Tag};
+use async_trait::async_trait;
+use bytes::Bytes;
+use wharf_client::{Chunks, ClientError, Observer, Registry, RepositorySource, Source};
+use wharf_oci::{Descriptor, Digest, Document, ImageReference, Layout, Platform, Reference, RepositoryName, Tag};
 
 use crate::cli::{AuthOptions, SourceOptions};
 use crate::image_name::ImageName;
@@ -42,7 +44,18 @@ pub struct Picture {
 
 enum Content {
     Layout(Layout),
-    Repository { registry: Box<Registry>, repository: RepositoryName },
+    Repository {
+        registry: Box<Registry>,
+        repository: RepositoryName,
+        /// What the root is.
+        root: Bytes,
+    },
+}
+
+/// A repository of which one manifest is known.
+struct Rooted<'a> {
+    repository: RepositorySource<'a>,
+    root: (Digest, Bytes),
 }
 
 impl Whereabouts {
@@ -125,27 +138,26 @@ impl Picture {
                     return Err(Failure::new(format!("{shown} not found at {}", registry.address())));
                 };
                 let root = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
-                Ok(Self { shown, root, content: Content::Repository { registry: Box::new(registry), repository } })
+                let content = Content::Repository { registry: Box::new(registry), repository, root: found.bytes };
+                Ok(Self { shown, root, content })
             }
             Whereabouts::Elsewhere(image) => {
                 let Origin { registry, repository, manifest } = Origin::find(settings, source, image, observer).await?;
                 let root = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
-                Ok(Self {
-                    shown: image.to_string(),
-                    root,
-                    content: Content::Repository { registry: Box::new(registry), repository },
-                })
+                let content = Content::Repository { registry: Box::new(registry), repository, root: manifest.bytes };
+                Ok(Self { shown: image.to_string(), root, content })
             }
         }
     }
 
-    /// Where its content comes from.
+    /// Where its content comes from. The root was read already, and is not asked for again.
     pub fn source(&self) -> Box<dyn Source + '_> {
         match &self.content {
             Content::Layout(layout) => Box::new(layout),
-            Content::Repository { registry, repository } => {
-                Box::new(RepositorySource { registry, repository: repository.clone(), is_destination: false })
-            }
+            Content::Repository { registry, repository, root } => Box::new(Rooted {
+                repository: RepositorySource { registry, repository: repository.clone(), is_destination: false },
+                root: (self.root.digest, root.clone()),
+            }),
         }
     }
 
@@ -153,7 +165,7 @@ impl Picture {
     pub fn repository(&self) -> Option<(&Registry, &RepositoryName)> {
         match &self.content {
             Content::Layout(_) => None,
-            Content::Repository { registry, repository } => Some((registry, repository)),
+            Content::Repository { registry, repository, .. } => Some((registry, repository)),
         }
     }
 
@@ -183,5 +195,31 @@ impl Picture {
             }
             _ => Ok(wanted),
         }
+    }
+}
+
+#[async_trait]
+impl Source for Rooted<'_> {
+    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        match &self.root {
+            (digest, bytes) if *digest == descriptor.digest => Ok(bytes.clone()),
+            _ => self.repository.document(descriptor).await,
+        }
+    }
+
+    async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError> {
+        self.repository.blob(descriptor, offset).await
+    }
+
+    fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.repository.check(descriptor)
+    }
+
+    async fn verify(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.repository.verify(descriptor).await
+    }
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        self.repository.repository()
     }
 }

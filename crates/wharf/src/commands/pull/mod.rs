@@ -145,7 +145,7 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
     for manifest in tree.manifests.iter().chain([&tree.root]) {
         // They were read before.
         if let Ok(Document::Image(image)) = Document::parse(&manifest.bytes, &manifest.descriptor.media_type) {
-            lists.extend(image.layers.iter().filter_map(|layer| Some((layer.digest, older::place(layer)?))));
+            lists.extend(image.layers.iter().filter_map(|layer| Some((layer.digest, ListPlace::worth_reading(layer)?))));
         }
     }
     lists

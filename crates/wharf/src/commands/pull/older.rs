@@ -6,18 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use wharf_layers::assemble::{Assembly, Part};
+use wharf_layers::assemble::{Assembly, MAX_OLDER, Part};
 use wharf_layers::piece::{ListPlace, PieceMap};
 use wharf_oci::{Descriptor, Digest, Document, Layout, media_type};
 
 use super::build::Origin;
 
-/// Older layers that are looked through for one new layer, at most.
-const MAX_OLDER: usize = 64;
 /// Manifests that are read to find them, at most.
 const MAX_MANIFESTS: usize = 1_024;
-/// Bytes of a list of pieces at most: with pieces as large as they are cut, that is a layer of tens of gigabytes. It is read into memory.
-pub const MAX_LIST: u64 = 8 << 20;
 
 /// A layer of the layout.
 #[derive(Clone, Debug)]
@@ -93,13 +89,7 @@ impl Older {
 }
 
 fn older(layout: &Layout, layer: &Descriptor) -> Option<Older> {
-    let list = place(layer)?;
+    let list = ListPlace::worth_reading(layer)?;
     let place = layout.place(layer).ok()?;
     Some(Older { path: place.path, size: layer.size, list })
-}
-
-/// Where a layer tells its pieces, when that is worth reading.
-pub fn place(layer: &Descriptor) -> Option<ListPlace> {
-    let length = |place: &ListPlace| place.range().end - place.range().start;
-    ListPlace::of(layer).filter(|place| length(place) <= MAX_LIST && length(place) < layer.size / 2)
 }
