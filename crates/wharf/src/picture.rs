@@ -11,7 +11,7 @@ use wharf_oci::{Descriptor, Digest, Document, ImageReference, Layout, Platform, 
 use crate::cli::{AuthOptions, SourceOptions};
 use crate::image_name::ImageName;
 use crate::layout_image;
-use crate::layout_path;
+use crate::layout_path::{self, Pick};
 use crate::origin::Origin;
 use crate::remote;
 use crate::settings::Settings;
@@ -24,8 +24,8 @@ pub enum Whereabouts {
     Layout {
         /// The folder or file; it is there.
         path: PathBuf,
-        /// The image's name in it.
-        name: Option<String>,
+        /// Its name or digest.
+        pick: Option<Pick>,
     },
     /// The configured registry.
     Here(ImageName),
@@ -59,11 +59,11 @@ struct Rooted<'a> {
 }
 
 impl Whereabouts {
-    /// Reads `PATH`, `PATH:NAME`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
+    /// Reads `PATH`, `PATH:NAME`, `PATH@DIGEST`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
     pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {
         let bare = layout_path::bare(text);
         match layout_path::find(bare) {
-            Some((path, name)) => return Ok(Self::Layout { path, name }),
+            Some((path, pick)) => return Ok(Self::Layout { path, pick }),
             None if bare != text || layout_path::is_meant(text) => {
                 return Err(Failure::new(format!("{text} not found")).hint("there is no such file or folder"));
             }
@@ -101,8 +101,8 @@ impl Whereabouts {
     /// The image with its registry in front and its tag or digest behind, as every client takes it; in a layout, its path.
     pub fn full(&self, settings: &Settings) -> String {
         match self {
-            Self::Layout { path, name } => {
-                name.as_ref().map_or_else(|| path.display().to_string(), |name| format!("{}:{name}", path.display()))
+            Self::Layout { path, pick } => {
+                pick.as_ref().map_or_else(|| path.display().to_string(), |pick| format!("{}{pick}", path.display()))
             }
             Self::Here(name) => {
                 let whole = format!("{}/{}", settings.url.authority(), name.repository);
@@ -123,9 +123,9 @@ impl Picture {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Failure> {
         match whereabouts {
-            Whereabouts::Layout { path, name } => {
+            Whereabouts::Layout { path, pick } => {
                 let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
-                let root = layout_path::one_of(&layout, name.as_deref())?;
+                let root = layout_path::one_of(&layout, pick.as_ref())?;
                 Ok(Self { shown: whereabouts.full(settings), root, content: Content::Layout(layout) })
             }
             Whereabouts::Here(name) => {
