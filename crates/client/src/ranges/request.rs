@@ -111,7 +111,7 @@ mod tests {
     fn what_is_asked_for_is_counted() {
         let wanted = [0..10, 10 + GAP..500, 501 + GAP..502 + GAP, 200_000..300_000];
         assert_eq!(bytes_asked(wanted), 500 + 1 + 100_000);
-        assert_eq!(bytes_asked([7..9]), 2);
+        assert_eq!(bytes_asked(std::iter::once(7..9)), 2);
         assert_eq!(bytes_asked([]), 0);
     }
 
