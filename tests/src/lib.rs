@@ -47,4 +47,4 @@ pub use server::{Program, Server};
 pub use small_disk::SmallDisk;
 pub use stage::Stage;
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
-pub use trace::{Answer, Trace};
+pub use trace::{Answer, Change, Trace};

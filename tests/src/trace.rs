@@ -1,15 +1,19 @@
-//! What the server asked of the kernel, as strace saw it: the only witness of a sync, for whatever was written is there after a kill either way.
+//! What a program asked of the kernel, as strace saw it: the only witness of a sync, for whatever was written is there after a kill either way.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::{Ran, Wharf};
+
 /// The calls that are recorded. Those with a question mark are not there on every architecture.
 const CALLS: &str = "trace=?open,openat,?mkdir,mkdirat,read,readv,recvfrom,recvmsg,write,writev,pwrite64,pwritev,ftruncate,\
-                     sendto,sendmsg,sendfile,fsync,fdatasync";
+                     sendto,sendmsg,sendfile,fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,?unlinkat";
 /// Those that change what is in a file.
 const WRITES: [&str; 5] = ["write", "writev", "pwrite64", "pwritev", "ftruncate"];
+const MOVES: [&str; 3] = ["rename", "renameat", "renameat2"];
+const REMOVALS: [&str; 2] = ["unlink", "unlinkat"];
 const SYNCS: [&str; 2] = ["fsync", "fdatasync"];
 const RECEIVES: [&str; 4] = ["read", "readv", "recvfrom", "recvmsg"];
 const SENDS: [&str; 5] = ["write", "writev", "sendto", "sendmsg", "sendfile"];
@@ -69,6 +73,12 @@ impl Call {
         Some(&rest[..end.0])
     }
 
+    /// Whether it went well and is one of these, with these paths in it.
+    fn is_done(&self, names: &[&str], paths: &[&str]) -> bool {
+        let mut told = self.arguments.split('"').skip(1).step_by(2);
+        names.contains(&self.name.as_str()) && self.result == "0" && paths.iter().all(|path| told.any(|told| told == *path))
+    }
+
     /// Whether it made this file or folder, or may have.
     fn creates(&self, path: &str) -> bool {
         let makes = match self.name.as_str() {
@@ -80,7 +90,7 @@ impl Call {
     }
 }
 
-/// Everything that was recorded of one server, from its start to its end.
+/// Everything that was recorded of one program, from its start to its end.
 #[derive(Debug)]
 pub struct Trace {
     root: PathBuf,
@@ -96,7 +106,79 @@ pub struct Answer {
     answered: usize,
 }
 
+/// A change to a folder in a [`Trace`].
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    begun: usize,
+    ended: usize,
+}
+
 impl Trace {
+    /// Runs a command that must go well, in its folder, and records it. Other paths than those below the folder are not looked at.
+    #[track_caller]
+    pub fn of(wharf: &Wharf, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the trace");
+        let file = folder.path().join("trace");
+        let own = wharf.command(arguments);
+        let mut command = tracer(&file);
+        command.arg(own.get_program()).args(own.get_args()).current_dir(wharf.folder()).env_clear().stdin(Stdio::null());
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(arguments.join(" "), command.output().expect("run strace")).expect(0);
+        Self::read(&file, wharf.folder())
+    }
+
+    /// How a file came to its place: by a rename, once, before which all that was ever written into it had been synced.
+    #[track_caller]
+    pub fn moved(&self, file: &Path) -> Change {
+        let name = self.name(file);
+        let mut moves = self.calls.iter().filter(|call| call.is_done(&MOVES, &[&name]));
+        let moved = moves.next().unwrap_or_else(|| panic!("nothing was moved to {name}"));
+        assert!(moves.next().is_none(), "{name} was moved more than once");
+        let from = moved.arguments.split('"').nth(1).expect("where it was");
+        let written = self.calls.iter().filter(|call| call.is_on(&WRITES, from)).map(|call| call.ended).max();
+        let written = written.unwrap_or_else(|| panic!("{from} was not written"));
+        assert!(written < moved.begun, "{from} was written to after its move");
+        assert!(self.is_synced_within(from, written, moved.begun), "{from} was not synced before it became {name}");
+        Change { begun: moved.begun, ended: moved.ended }
+    }
+
+    /// When a folder was made.
+    #[track_caller]
+    pub fn made(&self, folder: &Path) -> Change {
+        let name = self.name(folder);
+        let made = self.calls.iter().find(|call| call.name.starts_with("mkdir") && call.creates(&name));
+        let made = made.unwrap_or_else(|| panic!("{name} was not made"));
+        Change { begun: made.begun, ended: made.ended }
+    }
+
+    /// When a file was written to for the last time. Asserts that it was synced after that, and before another change.
+    #[track_caller]
+    pub fn written(&self, file: &Path, before: Change) -> Change {
+        let name = self.name(file);
+        let written = self.calls.iter().rfind(|call| call.is_on(&WRITES, &name));
+        let written = written.unwrap_or_else(|| panic!("{name} was not written"));
+        assert!(self.is_synced_within(&name, written.ended, before.begun), "{name} was not synced in time");
+        Change { begun: written.begun, ended: written.ended }
+    }
+
+    /// When a file was removed.
+    #[track_caller]
+    pub fn removed(&self, file: &Path) -> Change {
+        let name = self.name(file);
+        let removed = self.calls.iter().find(|call| call.is_done(&REMOVALS, &[&name]));
+        let removed = removed.unwrap_or_else(|| panic!("{name} was not removed"));
+        Change { begun: removed.begun, ended: removed.ended }
+    }
+
+    /// Asserts that a folder was synced after one change, and before another or the end.
+    #[track_caller]
+    pub fn expect_synced(&self, folder: &Path, after: Change, before: Option<Change>) {
+        let name = folder.canonicalize().expect("a folder");
+        let name = name.to_str().expect("a path in UTF-8");
+        let limit = before.map_or(usize::MAX, |before| before.begun);
+        assert!(self.is_synced_within(name, after.ended, limit), "{name} was not synced in time");
+    }
+
     pub(crate) fn read(file: &Path, root: &Path) -> Self {
         let text = String::from_utf8_lossy(&fs::read(file).expect("the trace")).into_owned();
         let (mut calls, mut unfinished) = (Vec::new(), HashMap::new());
@@ -184,7 +266,11 @@ impl Trace {
     }
 
     fn is_synced(&self, path: &str, after: usize, at: Answer) -> bool {
+        self.is_synced_within(path, after, at.answered)
+    }
+
+    fn is_synced_within(&self, path: &str, after: usize, before: usize) -> bool {
         let synced = |call: &Call| call.is_on(&SYNCS, path) && call.result == "0";
-        self.calls.iter().any(|call| synced(call) && call.begun > after && call.ended < at.answered)
+        self.calls.iter().any(|call| synced(call) && call.begun > after && call.ended < before)
     }
 }

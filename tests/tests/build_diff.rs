@@ -1,6 +1,7 @@
 //! `wharf diff`: what changed between two images, wherever they are.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be, in what its cases share as well")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use wharf_layers::tar::TarReader;
 use wharf_layers::{Form, LayerWriter};
 use wharf_tests::{
-    Build, Fault, Image, OCI_CONFIG, OCI_MANIFEST, Proxy, clients, descriptor, image_of, index, random, run_tool, sha256,
-    write_blob, write_index, write_layout,
+    Asked, Build, Fault, Image, OCI_CONFIG, OCI_MANIFEST, Proxy, RootFs, Scripted, clients, descriptor, forward, image_of, index,
+    random, run_tool, sha256, write_blob, write_index, write_layout,
 };
 
 /// An archive of a folder that `fill` puts files into; nothing in it but names, modes and content differs from one time to the next.
@@ -295,6 +296,79 @@ fn a_table_of_contents_spares_the_layer_and_pieces_tell_what_an_update_costs() {
     assert!(!whole(&images.0) && !whole(&images.1), "no layer was fetched whole: {}", build.server.log());
     let text = build.wharf.ok(&["diff", "app:1", "app:2"]).stdout;
     assert!(text.contains("to fetch in pieces, "), "{text}");
+}
+
+/// Bytes of layers that were asked for, and how many requests asked for some.
+fn asked_for(asked: &[Asked], sizes: &BTreeMap<String, u64>) -> (u64, usize) {
+    let bytes = asked.iter().filter_map(|asked| {
+        let size = sizes.get(asked.target.rsplit_once('/')?.1)?;
+        let Some(ranges) = asked.header("range") else { return Some(*size) };
+        let length = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap();
+            last.parse::<u64>().unwrap() + 1 - first.parse::<u64>().unwrap()
+        };
+        Some(ranges.strip_prefix("bytes=").unwrap().split(',').map(length).sum())
+    });
+    let bytes: Vec<u64> = bytes.collect();
+    (bytes.iter().sum(), bytes.len())
+}
+
+/// What it says that an update costs is what a pull then fetches: also of content that comes twice, and of a layer that tells no pieces.
+#[test]
+fn what_an_update_costs_is_what_a_pull_fetches() {
+    for compression in ["gzip", "zstd:chunked"] {
+        let build = Build::new();
+        let contents: Vec<_> = (0..60).map(|n| random(if n % 10 == 0 { 900_000 } else { 30_000 })).collect();
+        let twin = random(200_000);
+        for version in ["1", "2"] {
+            let root = RootFs::new(&build.path(version));
+            for (n, content) in contents.iter().enumerate() {
+                let mut content = content.clone();
+                if version == "2" && [10, 30].contains(&n) {
+                    content.splice(1000..1010, *b"something that was not there before");
+                }
+                root.file(&format!("{}/f{n}", ["bin", "lib", "same"][n % 3]), &content, 0o644, (0, 0));
+            }
+            if version == "2" {
+                root.file("bin/twin", &twin, 0o644, (0, 0));
+                root.file("lib/twin", &twin, 0o644, (0, 0));
+            }
+            root.settle();
+            let layout = format!("v{version}-oci");
+            let layers = ["--layer", "bin", "--layer", "same"];
+            let arguments = [&["pack", version, &layout, "--compression", compression, "--arch", "amd64"], &layers[..]].concat();
+            build.wharf.env("SOURCE_DATE_EPOCH", "1800000000").ok(&arguments);
+            build.wharf.ok(&["push", &layout, "--name", "app", "--tag", version]);
+        }
+        let behind = build.server.address();
+        let front = Scripted::start(move |asked| forward(behind, asked));
+        let wharf = build.wharf.env("CONTAINER_REGISTRY_URL", &front.address().to_string());
+        let found = wharf.ok(&["diff", "app:1", "app:2", "--json"]).json();
+        let manifests = front.asked().iter().filter(|asked| asked.is("GET", "/manifests/")).count();
+        assert_eq!(manifests, 2, "each manifest is read once");
+        let update = &found["images"][0]["update"];
+        assert_eq!((&update["layers_new"], &update["layers_shared"]), (&json!(2), &json!(1)), "{update}");
+        // Nothing else is told of layouts.
+        assert_eq!(&build.wharf.ok(&["diff", "v1-oci", "v2-oci", "--json"]).json()["images"][0]["update"], update);
+        let blobs = fs::read_dir(build.path("v2-oci/blobs/sha256")).unwrap().map(Result::unwrap);
+        let mut sizes: BTreeMap<_, _> = blobs
+            .map(|blob| (format!("sha256:{}", blob.file_name().to_str().unwrap()), blob.metadata().unwrap().len()))
+            .collect();
+        sizes.retain(|_, size| *size > 20_000);
+        assert_eq!(sizes.len(), 3, "the layers are the large ones");
+        build.wharf.ok(&["pull", "app:1", "out"]);
+        let before = front.asked().len();
+        wharf.ok(&["pull", "app:2", "out", "--name", "1"]);
+        let (bytes, requests) = asked_for(&front.asked()[before..], &sizes);
+        println!("{compression}: {bytes} bytes in {requests} requests, {update}");
+        assert_eq!(update["pieces_new_size"], json!(bytes), "{update}");
+        assert!(bytes * 3 < update["layers_new_size"].as_u64().unwrap() && requests == 4, "{bytes} bytes, {requests} requests");
+        // Where the older image tells no pieces everything is fetched.
+        let plain = image(json!({}), vec![base()]);
+        write_layout(&build.path("plain-oci"), &[("latest", &plain)]);
+        let all = build.wharf.ok(&["diff", "plain-oci", "v2-oci", "--json"]).json()["images"][0]["update"].clone();
+        assert_eq!(all["pieces_new_size"], all["layers_new_size"], "{all}");
+    }
 }
 
 #[test]

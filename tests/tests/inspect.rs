@@ -191,6 +191,61 @@ fn json_has_everything_under_keys_that_stay() {
     assert_eq!(build.wharf.ok(&["inspect", "app-oci", "--json"]).json(), expected);
 }
 
+/// An image without a name, or with one that another has too, is picked by its digest, in whatever command.
+#[test]
+fn a_digest_picks_one_of_several_images() {
+    let build = Build::new();
+    let [amd64, arm64, riscv] = ["amd64", "arm64", "riscv64"].map(|architecture| image(architecture, &json!({})));
+    let layout = build.path("app-oci");
+    write_layout(&layout, &[("x", &amd64), ("x", &arm64), ("x", &riscv)]);
+    let mut known = riscv.descriptor("riscv64");
+    known.as_object_mut().expect("a descriptor").remove("platform");
+    write_index(&layout, &[amd64.descriptor("amd64"), arm64.descriptor("arm64"), known.clone()]);
+    let ran = build.wharf.fails(&["inspect", "app-oci"]).says("app-oci holds several images");
+    let listed = format!("{} (linux/amd64), {} (linux/arm64), {}\n", amd64.digest, arm64.digest, riscv.digest);
+    ran.says(&format!("hint: app-oci@DIGEST picks one: it holds {listed}"));
+    for image in [&amd64, &arm64, &riscv] {
+        let picked = format!("app-oci@{}", image.digest);
+        let found = build.wharf.ok(&["inspect", &picked, "--json"]).json();
+        assert_eq!((&found["digest"], &found["name"]), (&json!(image.digest), &json!(picked)));
+    }
+    assert_eq!(
+        build.wharf.ok(&["inspect", &format!("oci:./app-oci@{}", arm64.digest), "--raw"]).stdout.into_bytes(),
+        arm64.manifest
+    );
+    let none = format!("app-oci@{}", sha256(b"none"));
+    build
+        .wharf
+        .fails(&["inspect", &none])
+        .says(&format!("app-oci lists no image {}", sha256(b"none")))
+        .says(&format!("it holds {listed}"));
+    // What is no digest is part of the name of something that is not there.
+    build.wharf.fails(&["inspect", "app-oci@sha256:1"]).says("app-oci@sha256:1");
+    let picked = build.wharf.ok(&["push", &format!("app-oci@{}", arm64.digest), "--name", "app", "-t", "1"]);
+    assert_eq!(picked.pushed()[0].1, arm64.digest);
+    build.wharf.ok(&["label", &format!("app-oci@{}", arm64.digest), "a=1"]);
+    let digests = |layout: &std::path::Path| {
+        let index = std::fs::read(layout.join("index.json")).expect("an index");
+        let index: Value = serde_json::from_slice(&index).expect("JSON");
+        index["manifests"].as_array().expect("images").iter().map(|image| image["digest"].clone()).collect::<Vec<_>>()
+    };
+    let after = digests(&layout);
+    assert!(
+        after[0] == amd64.digest.as_str() && after[1] != arm64.digest.as_str() && after[2] == riscv.digest.as_str(),
+        "{after:?}"
+    );
+    // Of two that have the same name the digests are told, and one that has its own has that.
+    let named = |image: &Image, name: &str| {
+        let mut entry = image.descriptor("amd64");
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        entry
+    };
+    write_layout(&layout, &[("x", &amd64), ("x", &arm64), ("x", &riscv)]);
+    write_index(&layout, &[named(&amd64, "v1"), named(&arm64, "v1"), named(&riscv, "v2")]);
+    let ran = build.wharf.fails(&["inspect", "app-oci:v1"]).says("hint: app-oci:NAME or app-oci@DIGEST picks one: it holds ");
+    ran.says(&format!("{} (v1), {} (v1), v2\n", amd64.digest, arm64.digest));
+}
+
 /// How layers are compressed and whether they were cut is told by media types and annotations.
 #[test]
 fn the_form_of_layers_is_shown() {

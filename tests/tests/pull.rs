@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use wharf_tests::clients::Cell;
 use wharf_tests::{
-    Asked, Build, Fault, Image, OCI_MANIFEST, Program, Proxy, Ran, Reply, RootFs, Scripted, Wharf, eventually, image_for,
-    image_of, random, sha256, write_blob, write_layout,
+    Asked, Build, Fault, Image, OCI_MANIFEST, Program, Proxy, Ran, Reply, RootFs, Scripted, Wharf, eventually, forward,
+    image_for, image_of, random, sha256, write_blob, write_layout,
 };
 
 const MIB: usize = 1 << 20;
@@ -275,6 +275,20 @@ fn a_pull_that_failed_is_gone_on_with() {
     assert!(after.len() == before.len() + 3, "{:?}", after.keys());
 }
 
+/// Nothing is kept of blobs of which nothing came.
+#[test]
+fn a_failure_before_the_first_byte_leaves_no_file() {
+    let (place, image) = (Place::new(), Image::with_layers(&[MIB, MIB]));
+    let config = PathBuf::from(".wharf-partial").join(sha256(&image.config).replace(':', "-"));
+    for answer in [Reply::new(404), Reply::new(200).body(*b"short")] {
+        let broken = scripted(&image, move |_, _, _| answer.clone());
+        let wharf = place.wharf(&broken);
+        wharf.fails(&["pull", "app", "out"]);
+        let left = files(&place.path("out"));
+        assert!(left.keys().all(|path| *path == config), "{:?}", left.keys());
+    }
+}
+
 #[test]
 fn a_pull_that_was_killed_is_gone_on_with() {
     for signal in ["KILL", "INT"] {
@@ -467,6 +481,64 @@ fn memory_does_not_grow_with_the_image() {
     let most = most_memory(&build.wharf, &["pull", "app", "out"]);
     println!("{} MiB", most >> 20);
     assert!(most < 64 << 20, "{most} bytes");
+}
+
+/// Blobs that a registry gives out from elsewhere, as those do that keep them in an object store: that is asked for ranges, and not told who asks.
+/// One such store takes many ranges at once, the other answers with everything unless it is a single one.
+#[test]
+fn blobs_may_lie_elsewhere() {
+    let build = Build::new();
+    pack_versions(&build, "gzip");
+    let behind = build.server.address();
+    let whole = fs::metadata(largest(&build.path("v2-oci"))).expect("the layer").len();
+    for takes_many in [true, false] {
+        let store = Scripted::start(move |asked| {
+            let mut asked = asked.clone();
+            let is_refused = !takes_many && asked.header("range").is_some_and(|ranges| ranges.contains(','));
+            asked.headers.retain(|(name, _)| !(is_refused && name.eq_ignore_ascii_case("range")));
+            forward(behind, &asked)
+        });
+        let elsewhere = store.address();
+        let registry = Scripted::start(move |asked| match asked.header("authorization") {
+            None => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"r\""),
+            Some(_) if asked.is("GET", "/blobs/") => {
+                Reply::new(307).header("Location", format!("http://{elsewhere}{}?signature=x", asked.target))
+            }
+            Some(_) => forward(behind, asked),
+        });
+        let wharf = build.wharf.env("CONTAINER_REGISTRY_URL", &registry.address().to_string());
+        let _ = fs::remove_dir_all(build.path("out"));
+        for version in ["v1-oci", "v2-oci"] {
+            push(&build, version);
+            let asked_before = store.asked().len();
+            let ran = wharf.ok(&["pull", "app", "out", "--creds", "user:secret"]);
+            assert_same(&build, version, "out");
+            let asked = store.asked().split_off(asked_before);
+            assert!(!asked.is_empty() && asked.iter().all(|asked| asked.target.ends_with("?signature=x")), "{asked:#?}");
+            assert!(asked.iter().all(|asked| asked.header("authorization").is_none()), "{asked:#?}");
+            let ranges = asked.iter().filter_map(|asked| asked.header("range"));
+            let several = ranges.clone().filter(|ranges| ranges.contains(',')).count();
+            match version {
+                "v1-oci" => assert_eq!(ranges.count(), 0, "{asked:#?}"),
+                _ if takes_many => {
+                    assert!(several > 0 && ranges.count() == asked.len() - 1, "all but the configuration: {asked:#?}");
+                }
+                _ => assert!(ranges.count() > several && several > 0, "{asked:#?}"),
+            }
+            if version == "v2-oci" {
+                ran.says(" from the layout, in ");
+                let last = asked.last().and_then(first_byte).expect("the last range");
+                assert!(last > 0 && (last as u64) < whole, "{last}");
+            }
+        }
+        assert!(
+            registry
+                .asked()
+                .iter()
+                .filter(|asked| asked.target.contains("/blobs/"))
+                .all(|asked| asked.header("authorization").is_some())
+        );
+    }
 }
 
 /// A layer that is cut by nobody knows no pieces, and is fetched whole beside those that are there.

@@ -8,6 +8,9 @@ use crate::piece::{Identity, PieceMap};
 /// Pieces of a layer that are looked for at most; the rest is fetched. No layer that is worth it has as many, and memory stays bounded.
 const MAX_PIECES: usize = 400_000;
 
+/// Older layers that are looked through for one new layer, at most.
+pub const MAX_OLDER: usize = 64;
+
 /// Some bytes of a layer, and where they are to be had. What they are is for the whole layer's digest to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<Id> {

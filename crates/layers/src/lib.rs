@@ -28,7 +28,6 @@ pub mod tar;
 pub mod toc;
 pub mod tree;
 pub mod unpack;
-pub mod update;
 mod writer;
 
 pub use convert::convert;

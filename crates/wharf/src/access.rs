@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wharf_client::{Access, Address, Credential, Credentials, CredentialsFile, Patience, Tls, Verify, from_variables};
+use wharf_oci::{Found, look};
 
 use crate::cli::{AuthMode, AuthOptions};
 use crate::settings::{self, Settings, SettingsError, Variable};
@@ -49,10 +50,14 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
         None => Verify::Required,
     };
     let named = settings.environment.get(&settings::CA_CERT).map(Path::new);
-    let own = Some(settings.storage.join("pki/ca.crt")).filter(|own| named.is_none() && own.exists());
+    let own = Some(settings.storage.join("pki/ca.crt")).filter(|own| named.is_none() && is_there(own));
     let authorities = own.into_iter().chain(authorities(&address.authority, named)?).collect();
     let tls = Tls { verify, authorities };
     Ok(Access { address, credentials, tls, patience: patience(settings)? })
+}
+
+fn is_there(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found != Found::Nothing)
 }
 
 /// The authorities to believe for a host: the one named, which must be there, and those that the machine's engines believe for it.

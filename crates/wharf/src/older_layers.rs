@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use wharf_oci::{Descriptor, Digest, Document, Layout, media_type};
+use wharf_layers::assemble::MAX_OLDER;
+use wharf_oci::{Descriptor, Digest, Document, Layout, NamedImage, media_type};
 
-/// Layers that are told at most.
-const MAX_LAYERS: usize = 64;
 /// Manifests that are read to find them, at most.
 const MAX_MANIFESTS: usize = 1_024;
 
-/// Those that are `wanted`, of all images that the layout lists, those of the image called `name` first. What cannot be read is no help, and
-/// no failure either.
-pub fn of(layout: &Layout, name: Option<&str>, wanted: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
+/// Those that are `wanted`, of all images that the layout lists, beginning with those that are `near`. What cannot be read is no help, and no
+/// failure either.
+pub fn of(layout: &Layout, near: impl Fn(&NamedImage) -> bool, wanted: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
     let mut images: Vec<_> = layout.images().iter().collect();
-    images.sort_by_key(|image| name.is_none() || image.name.as_deref() != name);
+    images.sort_by_key(|image| !near(image));
     let mut open: Vec<_> = images.iter().rev().map(|image| image.descriptor.clone()).collect();
     let (mut seen, mut found) = (BTreeSet::<Digest>::new(), Vec::new());
     while let Some(descriptor) = open.pop() {
-        if seen.len() >= MAX_MANIFESTS || found.len() >= MAX_LAYERS {
+        if seen.len() >= MAX_MANIFESTS || found.len() >= MAX_OLDER {
             break;
         }
         if !media_type::is_manifest(&descriptor.media_type) || !seen.insert(descriptor.digest) {
@@ -30,6 +29,6 @@ pub fn of(layout: &Layout, name: Option<&str>, wanted: impl Fn(&Descriptor) -> b
             Err(_) => {}
         }
     }
-    found.truncate(MAX_LAYERS);
+    found.truncate(MAX_OLDER);
     found
 }

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_client::{Observer, Registry, RepositorySource, Source};
-use wharf_oci::{Descriptor, Document, ImageReference, Layout, Platform, Reference, RepositoryName, Tag};
+use async_trait::async_trait;
+use bytes::Bytes;
+use wharf_client::{Chunks, ClientError, Observer, Registry, RepositorySource, Source};
+use wharf_oci::{Descriptor, Digest, Document, ImageReference, Layout, Platform, Reference, RepositoryName, Tag};
 
 use crate::cli::{AuthOptions, SourceOptions};
 use crate::image_name::ImageName;
 use crate::layout_image;
-use crate::layout_path;
+use crate::layout_path::{self, Pick};
 use crate::origin::Origin;
 use crate::remote;
 use crate::settings::Settings;
@@ -22,8 +24,8 @@ pub enum Whereabouts {
     Layout {
         /// The folder or file; it is there.
         path: PathBuf,
-        /// The image's name in it.
-        name: Option<String>,
+        /// Its name or digest.
+        pick: Option<Pick>,
     },
     /// The configured registry.
     Here(ImageName),
@@ -42,15 +44,26 @@ pub struct Picture {
 
 enum Content {
     Layout(Layout),
-    Repository { registry: Box<Registry>, repository: RepositoryName },
+    Repository {
+        registry: Box<Registry>,
+        repository: RepositoryName,
+        /// What the root is.
+        root: Bytes,
+    },
+}
+
+/// A repository of which one manifest is known.
+struct Rooted<'a> {
+    repository: RepositorySource<'a>,
+    root: (Digest, Bytes),
 }
 
 impl Whereabouts {
-    /// Reads `PATH`, `PATH:NAME`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
+    /// Reads `PATH`, `PATH:NAME`, `PATH@DIGEST`, `oci:PATH`, `NAME:TAG`, `NAME@DIGEST` or `HOST/NAME:TAG`. A path is one when it is there.
     pub fn parse(settings: &Settings, text: &str) -> Result<Self, Failure> {
         let bare = layout_path::bare(text);
         match layout_path::find(bare) {
-            Some((path, name)) => return Ok(Self::Layout { path, name }),
+            Some((path, pick)) => return Ok(Self::Layout { path, pick }),
             None if bare != text || layout_path::is_meant(text) => {
                 return Err(Failure::new(format!("{text} not found")).hint("there is no such file or folder"));
             }
@@ -88,8 +101,8 @@ impl Whereabouts {
     /// The image with its registry in front and its tag or digest behind, as every client takes it; in a layout, its path.
     pub fn full(&self, settings: &Settings) -> String {
         match self {
-            Self::Layout { path, name } => {
-                name.as_ref().map_or_else(|| path.display().to_string(), |name| format!("{}:{name}", path.display()))
+            Self::Layout { path, pick } => {
+                pick.as_ref().map_or_else(|| path.display().to_string(), |pick| format!("{}{pick}", path.display()))
             }
             Self::Here(name) => {
                 let whole = format!("{}/{}", settings.url.authority(), name.repository);
@@ -110,9 +123,9 @@ impl Picture {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Failure> {
         match whereabouts {
-            Whereabouts::Layout { path, name } => {
+            Whereabouts::Layout { path, pick } => {
                 let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
-                let root = layout_path::one_of(&layout, name.as_deref())?;
+                let root = layout_path::one_of(&layout, pick.as_ref())?;
                 Ok(Self { shown: whereabouts.full(settings), root, content: Content::Layout(layout) })
             }
             Whereabouts::Here(name) => {
@@ -125,27 +138,26 @@ impl Picture {
                     return Err(Failure::new(format!("{shown} not found at {}", registry.address())));
                 };
                 let root = Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64);
-                Ok(Self { shown, root, content: Content::Repository { registry: Box::new(registry), repository } })
+                let content = Content::Repository { registry: Box::new(registry), repository, root: found.bytes };
+                Ok(Self { shown, root, content })
             }
             Whereabouts::Elsewhere(image) => {
                 let Origin { registry, repository, manifest } = Origin::find(settings, source, image, observer).await?;
                 let root = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
-                Ok(Self {
-                    shown: image.to_string(),
-                    root,
-                    content: Content::Repository { registry: Box::new(registry), repository },
-                })
+                let content = Content::Repository { registry: Box::new(registry), repository, root: manifest.bytes };
+                Ok(Self { shown: image.to_string(), root, content })
             }
         }
     }
 
-    /// Where its content comes from.
+    /// Where its content comes from. The root was read already, and is not asked for again.
     pub fn source(&self) -> Box<dyn Source + '_> {
         match &self.content {
             Content::Layout(layout) => Box::new(layout),
-            Content::Repository { registry, repository } => {
-                Box::new(RepositorySource { registry, repository: repository.clone(), is_destination: false })
-            }
+            Content::Repository { registry, repository, root } => Box::new(Rooted {
+                repository: RepositorySource { registry, repository: repository.clone(), is_destination: false },
+                root: (self.root.digest, root.clone()),
+            }),
         }
     }
 
@@ -153,7 +165,7 @@ impl Picture {
     pub fn repository(&self) -> Option<(&Registry, &RepositoryName)> {
         match &self.content {
             Content::Layout(_) => None,
-            Content::Repository { registry, repository } => Some((registry, repository)),
+            Content::Repository { registry, repository, .. } => Some((registry, repository)),
         }
     }
 
@@ -183,5 +195,31 @@ impl Picture {
             }
             _ => Ok(wanted),
         }
+    }
+}
+
+#[async_trait]
+impl Source for Rooted<'_> {
+    async fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ClientError> {
+        match &self.root {
+            (digest, bytes) if *digest == descriptor.digest => Ok(bytes.clone()),
+            _ => self.repository.document(descriptor).await,
+        }
+    }
+
+    async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<Chunks, ClientError> {
+        self.repository.blob(descriptor, offset).await
+    }
+
+    fn check(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.repository.check(descriptor)
+    }
+
+    async fn verify(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        self.repository.verify(descriptor).await
+    }
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        self.repository.repository()
     }
 }

@@ -20,6 +20,7 @@ use crate::transport::Ask;
 use crate::{ClientError, Registry};
 use multipart::{ContentRange, Event, Malformed, Parts};
 use request::Step;
+pub use request::bytes_asked;
 
 /// Reads of the end of an answer of which everything is there.
 const LAST_READS: usize = 2;

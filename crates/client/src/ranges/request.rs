@@ -15,6 +15,18 @@ const LENGTH: usize = 7 << 10;
 /// Registries and object stores differ in what they take, and in how they refuse: by a 400 or 416, or by sending everything.
 const STEPS: [usize; 5] = [500, 62, 7, 1, 0];
 
+/// Bytes that are asked for when these ranges of a blob are wanted, ascending and without overlap: they, and what lies between those that are
+/// so near each other that they are asked for as one. Where many ranges at once are not taken it is more.
+pub fn bytes_asked(wanted: impl IntoIterator<Item = Range<u64>>) -> u64 {
+    let (mut bytes, mut last) = (0, None);
+    for range in wanted {
+        let from = last.filter(|end| range.start - end <= GAP).unwrap_or(range.start);
+        bytes += range.end - from;
+        last = Some(range.end);
+    }
+    bytes
+}
+
 /// A place on the way down from many ranges at once to none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step(pub(super) usize);
@@ -93,6 +105,14 @@ mod tests {
         assert_eq!(header(3, &wanted).as_deref(), Some("bytes=0-757"));
         assert_eq!(header(4, &wanted), None);
         assert_eq!(Step(0).request(&wanted, 1_000_000).ranges, 3);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_counted() {
+        let wanted = [0..10, 10 + GAP..500, 501 + GAP..502 + GAP, 200_000..300_000];
+        assert_eq!(bytes_asked(wanted), 500 + 1 + 100_000);
+        assert_eq!(bytes_asked(std::iter::once(7..9)), 2);
+        assert_eq!(bytes_asked([]), 0);
     }
 
     #[test]

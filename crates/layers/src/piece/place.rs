@@ -9,6 +9,9 @@ use crate::annotation;
 use crate::toc::TocPlace;
 use crate::{LayersError, toc};
 
+/// Bytes of a list of pieces at most: with pieces as large as they are cut, that is a layer of tens of gigabytes. It is read into memory.
+const MAX_LIST: u64 = 8 << 20;
+
 /// Where in a layer its pieces are told, according to its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListPlace(Form);
@@ -27,6 +30,12 @@ impl ListPlace {
     /// None when it has neither, or says something impossible of it.
     pub fn of(layer: &Descriptor) -> Option<Self> {
         Self::of_list(layer).or_else(|| TocPlace::of(layer).map(|place| Self(Form::Toc(place))))
+    }
+
+    /// The same, when that is worth reading: where the list is most of a layer it is fetched whole.
+    pub fn worth_reading(layer: &Descriptor) -> Option<Self> {
+        let length = |place: &Self| place.range().end - place.range().start;
+        Self::of(layer).filter(|place| length(place) <= MAX_LIST && length(place) < layer.size / 2)
     }
 
     fn of_list(layer: &Descriptor) -> Option<Self> {

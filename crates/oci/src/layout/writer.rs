@@ -31,6 +31,10 @@ pub struct LayoutWriter {
     added: Vec<PathBuf>,
     /// Folders that were not there before, the outermost first.
     made: Vec<PathBuf>,
+    /// Folders that blobs may have been put into.
+    filled: BTreeSet<PathBuf>,
+    /// A loss of power must not take what is listed.
+    is_durable: bool,
     /// What other writers wait for.
     _lock: File,
 }
@@ -91,7 +95,16 @@ impl LayoutWriter {
             Ok(Found::Nothing) => ImageIndex::new(Vec::new()),
             _ => super::folder_index(&absolute)?,
         };
-        Ok(Self { path: absolute, index, replaced: Vec::new(), added, made, _lock: lock })
+        let filled = BTreeSet::from([absolute.join("blobs/sha256")]);
+        Ok(Self { path: absolute, index, replaced: Vec::new(), added, made, filled, is_durable: false, _lock: lock })
+    }
+
+    /// Makes the commit outlast a loss of power: what the layout lists is on disk before it is listed, and what gives way goes only after that.
+    /// This takes a few syncs. Content is synced where it is [adopted](Self::adopt), but for that of [`adopt_file`](Self::adopt_file).
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.is_durable = true;
+        self
     }
 
     /// The folder, as an absolute path.
@@ -128,13 +141,17 @@ impl LayoutWriter {
     }
 
     /// Makes a staged file the blob of this digest, which the caller vouches for.
-    pub fn adopt(&mut self, staged: Staged, digest: &Digest) -> Result<(), LayoutError> {
+    pub fn adopt(&mut self, mut staged: Staged, digest: &Digest) -> Result<(), LayoutError> {
         let place = self.ready(digest)?;
+        if self.is_durable {
+            staged.file().sync_data().map_err(LayoutError::write(&place))?;
+        }
         staged.0.persist(&place).map_err(|error| LayoutError::write(&place)(error.error))?;
         readable(&place)
     }
 
-    /// The same for a file in the [staging folder](Self::staging).
+    /// The same for a file in the [staging folder](Self::staging). For a [durable](Self::durable) commit the caller has synced it: who writes
+    /// several at once need not wait for each.
     pub fn adopt_file(&mut self, file: &Path, digest: &Digest) -> Result<(), LayoutError> {
         let place = self.ready(digest)?;
         fs::rename(file, &place).map_err(LayoutError::write(&place))?;
@@ -213,14 +230,23 @@ impl LayoutWriter {
         staged.file().write_all(&self.index.to_bytes()).map_err(LayoutError::write(&path))?;
         // Read before the layout changes: an error here leaves everything as it was.
         let superfluous = self.superfluous();
+        let marker = self.path.join("oci-layout");
+        if look(&marker).is_ok_and(|found| found == Found::Nothing) {
+            // A writer that gave up while this one waited for it took it away.
+            self.added.push(marker.clone());
+            fs::write(&marker, VERSION).map_err(LayoutError::write(&marker))?;
+        }
+        if self.is_durable {
+            staged.file().sync_data().map_err(LayoutError::write(&path))?;
+            sync(&marker)?;
+            self.folders().into_iter().try_for_each(sync)?;
+        }
         staged.0.persist(&place).map_err(|error| LayoutError::write(&place)(error.error))?;
         readable(&place)?;
         self.added.clear();
         self.made.clear();
-        let marker = self.path.join("oci-layout");
-        if look(&marker).is_ok_and(|found| found == Found::Nothing) {
-            // A writer that gave up while this one waited for it took it away.
-            fs::write(&marker, VERSION).map_err(LayoutError::write(&marker))?;
+        if self.is_durable {
+            sync(&self.path)?;
         }
         for digest in superfluous {
             // Nothing names it; what cannot be removed is only in the way.
@@ -228,6 +254,12 @@ impl LayoutWriter {
         }
         let _ = fs::remove_dir(self.path.join(STAGING));
         Ok(())
+    }
+
+    /// The folders that keep the names of blobs, of their folders, and of the layout itself where that is new.
+    fn folders(&self) -> BTreeSet<&Path> {
+        let inside = self.filled.iter().flat_map(|folder| folder.ancestors().take_while(|path| path.starts_with(&self.path)));
+        inside.chain(self.made.iter().filter_map(|folder| folder.parent())).collect()
     }
 
     /// What only replaced images name. Images that cannot be read hold what they may hold.
@@ -256,6 +288,7 @@ impl LayoutWriter {
         if digest.algorithm() != Algorithm::Sha256 {
             make(&self.path.join("blobs").join(digest.algorithm().as_str()), &mut self.made)?;
         }
+        self.filled.extend(place.parent().map(Path::to_owned));
         if look(&place).is_ok_and(|found| found == Found::Nothing) {
             self.added.push(place.clone());
         }
@@ -306,6 +339,11 @@ fn make(folder: &Path, made: &mut Vec<PathBuf>) -> Result<(), LayoutError> {
         },
     }
     Ok(())
+}
+
+/// Waits until what is in a file, or which names are in a folder, is on disk.
+fn sync(path: &Path) -> Result<(), LayoutError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(LayoutError::write(path))
 }
 
 /// Gives a staged file the permissions that files have here; temporary ones are their owner's alone.

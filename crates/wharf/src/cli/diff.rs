@@ -7,7 +7,7 @@ use super::{AuthOptions, SourceOptions};
 /// Options of `diff`.
 #[derive(Debug, clap::Args)]
 pub struct Diff {
-    /// The older image: NAME:TAG or NAME@DIGEST, HOST/NAME:TAG of another registry, or a layout or archive by path (PATH:NAME picks one of several)
+    /// The older image: NAME:TAG or NAME@DIGEST, HOST/NAME:TAG of another registry, or a layout or archive by path (PATH:NAME or PATH@DIGEST picks one of several)
     #[arg(value_name = "A")]
     pub before: Option<String>,
     /// The newer image

@@ -7,7 +7,7 @@ use super::{AuthOptions, SourceOptions};
 /// Options of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// The image: NAME[:TAG] of the configured registry, HOST/NAME[:TAG] of another one, or a layout or archive, PATH[:NAME]
+    /// The image: NAME[:TAG] of the configured registry, HOST/NAME[:TAG] of another one, or a layout or archive, PATH, PATH:NAME or PATH@DIGEST
     #[arg(value_name = "IMAGE|PATH")]
     pub image: Option<String>,
     /// Only this platform, OS/ARCHITECTURE[/VARIANT]

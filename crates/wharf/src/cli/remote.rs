@@ -8,7 +8,7 @@ use wharf_oci::Platform;
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub struct Push {
-    /// Images to push, by name, or layouts and archives, by path (PATH:NAME picks one of several) [default: all that the build made]
+    /// Images to push, by name, or layouts and archives, by path (PATH:NAME or PATH@DIGEST picks one of several) [default: all that the build made]
     #[arg(value_name = "IMAGE|PATH")]
     pub images: Vec<String>,
     /// Tag to push to, instead of those of the strategy; may be repeated

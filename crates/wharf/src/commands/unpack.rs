@@ -21,12 +21,12 @@ pub fn run(options: &Unpack) -> Result<ExitCode, Failure> {
         return usage_of("unpack", "wharf unpack app-oci rootfs");
     };
     let begun = Instant::now();
-    let Some((path, name)) = layout_path::find(layout_path::bare(text)) else {
+    let Some((path, pick)) = layout_path::find(layout_path::bare(text)) else {
         return Err(Failure::new(format!("{text} not found"))
             .hint("a layout on disk is unpacked; `wharf pull IMAGE FOLDER` brings an image of a registry there"));
     };
     let layout = Layout::open(&path).map_err(|error| Failure::of(&error))?;
-    let root = layout_path::one_of(&layout, name.as_deref())?;
+    let root = layout_path::one_of(&layout, pick.as_ref())?;
     let about = |failure: Failure| failure.about(&format!("{text} was not unpacked"));
     let fits = |child: &Descriptor| {
         let wanted = options.platform.as_ref();

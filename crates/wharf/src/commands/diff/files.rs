@@ -33,21 +33,21 @@ impl Files {
         if old == new {
             return Ok(None);
         }
-        let (old_source, new_source) = (before.0.picture.source(), after.0.picture.source());
+        let (old_picture, new_picture) = (before.0.picture, after.0.picture);
         let shared = old.iter().zip(new).take_while(|(old, new)| old == new).count();
         // A layer that lies on this machine need not come from another.
-        let is_nearer = after.0.picture.layout().is_some() && before.0.picture.layout().is_none();
-        let (base, source) = if is_nearer { (after.1, &*new_source) } else { (before.1, &*old_source) };
+        let is_nearer = new_picture.layout().is_some() && old_picture.layout().is_none();
+        let (base, picture) = if is_nearer { (after.1, new_picture) } else { (before.1, old_picture) };
         let mut listing = Listing::new();
         for descriptor in &base.manifest.layers[..shared] {
-            let layer = layers.read(source, descriptor).await?;
+            let layer = layers.read(picture, descriptor).await?;
             apply(&mut listing, &layer, descriptor.digest)?;
         }
         let again: HashSet<_> = new[shared..].iter().collect();
         let mut kept = HashMap::new();
         let mut first = listing.clone();
         for (content, descriptor) in old.iter().zip(&before.1.manifest.layers).skip(shared) {
-            let layer = layers.read(&*old_source, descriptor).await?;
+            let layer = layers.read(old_picture, descriptor).await?;
             apply(&mut first, &layer, descriptor.digest)?;
             if again.contains(content) {
                 kept.insert(*content, layer);
@@ -57,7 +57,7 @@ impl Files {
         for (content, descriptor) in new.iter().zip(&after.1.manifest.layers).skip(shared) {
             match kept.get(content) {
                 Some(layer) => apply(&mut second, layer, descriptor.digest)?,
-                None => apply(&mut second, &layers.read(&*new_source, descriptor).await?, descriptor.digest)?,
+                None => apply(&mut second, &layers.read(new_picture, descriptor).await?, descriptor.digest)?,
             }
         }
         let packages = |listing: &Listing| layers.collector.packages(listing.contents());

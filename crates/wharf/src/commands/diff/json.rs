@@ -47,7 +47,7 @@ pub fn image(report: &Report<'_>, files: &Comparison<'_>) -> Value {
             "layers_shared_size": update.shared_bytes,
             "layers_new": update.new,
             "layers_new_size": update.new_bytes,
-            "pieces_new_size": report.is_cut.then_some(update.piece_bytes),
+            "pieces_new_size": update.piece_bytes,
         },
     })
 }

@@ -14,6 +14,7 @@ use wharf_layers::{Decoded, LayersError};
 use wharf_oci::{Descriptor, Hasher};
 
 use super::pieces::section;
+use crate::picture::Picture;
 use crate::remote;
 use crate::ui::{self, Failure};
 
@@ -38,9 +39,9 @@ impl Layers {
     }
 
     /// What a layer changes: by its table of contents where it has one, else by reading it.
-    pub async fn read(&mut self, source: &dyn Source, descriptor: &Descriptor) -> Result<Changeset, Failure> {
+    pub async fn read(&mut self, picture: &Picture, descriptor: &Descriptor) -> Result<Changeset, Failure> {
         if let Some(place) = TocPlace::of(descriptor) {
-            match self.by_toc(source, descriptor, &place).await {
+            match self.by_toc(picture, descriptor, &place).await {
                 Ok(changes) => return Ok(changes),
                 Err(Unlisted::Damaged(error)) => {
                     ui::detail(format_args!("The layer {} is read whole: {error}", descriptor.digest));
@@ -48,14 +49,14 @@ impl Layers {
                 Err(Unlisted::Client(error)) => return Err(remote::failure(&error)),
             }
         }
-        self.whole(source, descriptor).await
+        self.whole(&*picture.source(), descriptor).await
     }
 
-    async fn by_toc(&mut self, source: &dyn Source, descriptor: &Descriptor, place: &TocPlace) -> Result<Changeset, Unlisted> {
-        let table = section(source, descriptor, place.range()).await?;
+    async fn by_toc(&mut self, picture: &Picture, descriptor: &Descriptor, place: &TocPlace) -> Result<Changeset, Unlisted> {
+        let table = section(picture, descriptor, place.range()).await?;
         let (changes, wanted) = Changeset::of_toc(place, &table, &self.collector)?;
         for file in wanted {
-            let bytes = section(source, descriptor, file.range.clone()).await?;
+            let bytes = section(picture, descriptor, file.range.clone()).await?;
             let damaged = || LayersError::Toc(format!("{} is not what it says", file.path));
             let content = file.decode(&bytes).ok_or_else(damaged)?;
             self.collector.take(&file.path, file.content, &content)?;

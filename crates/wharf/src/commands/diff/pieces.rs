@@ -1,57 +1,111 @@
-//! What an update costs, by the lists of pieces that layers carry.
+//! What an update costs who has all layers of the older image and wants those of the newer one, planned as `pull` plans it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use futures_util::StreamExt;
-use wharf_client::{ClientError, Source};
+use wharf_client::{ClientError, bytes_asked};
+use wharf_layers::assemble::{Assembly, MAX_OLDER, remote_of};
 use wharf_layers::piece::{ListPlace, PieceMap};
-use wharf_layers::update::{LayerPieces, Update};
-use wharf_oci::{Descriptor, Digest};
+use wharf_oci::Descriptor;
 
 use super::image::{Image, Side};
+use crate::picture::Picture;
 use crate::remote;
 use crate::ui::{self, Failure};
 
-/// Lists of pieces, by the digests of the layers that carry them.
-type Maps = HashMap<Digest, PieceMap>;
-
-/// The cost, and whether any of the new layers tells its pieces.
-pub async fn update(before: (&Side<'_>, &Image), after: (&Side<'_>, &Image)) -> Result<(Update, bool), Failure> {
-    let (old, new) = (&before.1.manifest.layers, &after.1.manifest.layers);
-    let had: HashSet<_> = old.iter().map(|layer| layer.digest).collect();
-    let lacking = new.iter().filter(|layer| !had.contains(&layer.digest));
-    let new_maps = maps(&*after.0.picture.source(), lacking).await?;
-    let is_told = !new_maps.is_empty();
-    // Pieces of the older layers count only for who looks for some in them.
-    let old_maps = if is_told { maps(&*before.0.picture.source(), old.iter()).await? } else { Maps::new() };
-    Ok((Update::of(&told(old, &old_maps), &told(new, &new_maps)), is_told))
+/// What it costs, in bytes of layers.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// Layers that both have.
+    pub shared: usize,
+    /// Bytes of these.
+    pub shared_bytes: u64,
+    /// Layers that the older one lacks.
+    pub new: usize,
+    /// Bytes of these: what a client fetches that takes layers only whole.
+    pub new_bytes: u64,
+    /// Bytes that `pull` fetches of these; none when no new layer tells its pieces.
+    pub piece_bytes: Option<u64>,
 }
 
-fn told<'a>(layers: &[Descriptor], maps: &'a Maps) -> Vec<LayerPieces<'a>> {
-    let of = |layer: &Descriptor| LayerPieces { digest: layer.digest, size: layer.size, pieces: maps.get(&layer.digest) };
-    layers.iter().map(of).collect()
+impl Update {
+    /// From one image to another. A layer that comes several times counts once.
+    pub async fn of(before: (&Side<'_>, &Image), after: (&Side<'_>, &Image)) -> Result<Self, Failure> {
+        let old = &before.1.manifest.layers;
+        let had: HashSet<_> = old.iter().map(|layer| layer.digest).collect();
+        let (mut update, mut seen, mut lacking) = (Self::default(), HashSet::new(), Vec::new());
+        for layer in after.1.manifest.layers.iter().filter(|layer| seen.insert(layer.digest)) {
+            let (count, bytes) = match had.contains(&layer.digest) {
+                true => (&mut update.shared, &mut update.shared_bytes),
+                false => {
+                    lacking.push((layer, ListPlace::worth_reading(layer)));
+                    (&mut update.new, &mut update.new_bytes)
+                }
+            };
+            *count += 1;
+            *bytes = bytes.saturating_add(layer.size);
+        }
+        if lacking.iter().any(|(_, place)| place.is_some()) {
+            update.piece_bytes = Some(fetched((before.0.picture, old), (after.0.picture, lacking)).await?);
+        }
+        Ok(update)
+    }
 }
 
-async fn maps(source: &dyn Source, layers: impl Iterator<Item = &Descriptor>) -> Result<Maps, Failure> {
-    let mut maps = Maps::new();
-    for layer in layers {
-        let Some(place) = ListPlace::of(layer) else { continue };
-        let bytes = section(source, layer, place.range()).await.map_err(|error| remote::failure(&error))?;
-        match PieceMap::parse(&place, &bytes, layer.size) {
-            Ok(map) => _ = maps.insert(layer.digest, map),
-            // A list is a help and no more: without it the layer counts as one that has none.
-            Err(error) => ui::warn(&format!("the pieces of the layer {} are not known: {error}", layer.digest)),
+/// Bytes that are fetched of new layers by who has the old ones.
+async fn fetched(
+    (before, old): (&Picture, &[Descriptor]),
+    (after, new): (&Picture, Vec<(&Descriptor, Option<ListPlace>)>),
+) -> Result<u64, Failure> {
+    let older = old.iter().filter_map(|layer| Some((layer, ListPlace::worth_reading(layer)?)));
+    let older: Vec<_> = older.take(MAX_OLDER).collect();
+    let (mut bytes, mut plans) = (0_u64, Vec::new());
+    for (layer, place) in new {
+        match place.filter(|_| !older.is_empty()) {
+            Some(place) => {
+                let pieces = pieces(after, layer, &place).await?.unwrap_or_default();
+                plans.push((Assembly::new(&pieces, layer.size), place.range()));
+            }
+            None => bytes = bytes.saturating_add(layer.size),
         }
     }
-    Ok(maps)
+    for (layer, place) in older {
+        if plans.iter().all(|(assembly, _)| assembly.is_complete()) {
+            break;
+        }
+        if let Some(pieces) = pieces(before, layer, &place).await? {
+            plans.iter_mut().for_each(|(assembly, _)| assembly.look_in((), &pieces));
+        }
+    }
+    for (assembly, list) in plans {
+        // The list itself is fetched first, and is then there.
+        let plan = assembly.plan(Some(((), list.clone())));
+        bytes = bytes.saturating_add(bytes_asked([list])).saturating_add(bytes_asked(remote_of(&plan)));
+    }
+    Ok(bytes)
 }
 
-/// Some bytes of a layer; fewer when it ends before them.
-pub async fn section(source: &dyn Source, layer: &Descriptor, range: Range<u64>) -> Result<Vec<u8>, ClientError> {
-    let mut left = range.end.saturating_sub(range.start);
+async fn pieces(picture: &Picture, layer: &Descriptor, place: &ListPlace) -> Result<Option<PieceMap>, Failure> {
+    let bytes = section(picture, layer, place.range()).await.map_err(|error| remote::failure(&error))?;
+    let pieces = PieceMap::parse(place, &bytes, layer.size);
+    // A list is a help and no more: without it the layer counts as one that has none.
+    let unknown = |error: &_| ui::warn(&format!("the pieces of the layer {} are not known: {error}", layer.digest));
+    Ok(pieces.inspect_err(unknown).ok())
+}
+
+/// Some bytes of a layer; fewer when they are not all in it.
+pub async fn section(picture: &Picture, layer: &Descriptor, range: Range<u64>) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
-    let mut chunks = source.blob(layer, range.start).await?;
+    if let Some((registry, repository)) = picture.repository() {
+        let mut ranges = registry.ranges(repository, layer, [range]);
+        while let Some((_, piece)) = ranges.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        return Ok(bytes);
+    }
+    let mut left = range.end.saturating_sub(range.start);
+    let mut chunks = picture.source().blob(layer, range.start).await?;
     while left > 0 {
         let Some(chunk) = chunks.next().await else { break };
         let chunk = chunk?;

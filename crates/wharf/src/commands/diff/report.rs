@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use wharf_layers::compare::Comparison;
 use wharf_layers::packages::{PackageName, Packages, Source};
-use wharf_layers::update::Update;
 
 use super::config::{self, Change};
 use super::files::Files;
 use super::image::{Image, Side};
 use super::layers::Layers;
-use super::pieces;
+use super::pieces::Update;
 use crate::ui::Failure;
 
 /// What differs.
@@ -23,8 +22,6 @@ pub struct Report<'a> {
     pub config: Vec<Change>,
     /// What an update costs.
     pub update: Update,
-    /// Whether new layers tell their pieces; if not, the cost by pieces is that of whole layers.
-    pub is_cut: bool,
     /// Packages that are not the same.
     pub packages: PackageChanges,
     names: [&'a str; 2],
@@ -52,7 +49,7 @@ impl<'a> Report<'a> {
         after: (&'a Side<'_>, &'a Image),
         layers: &mut Layers,
     ) -> Result<Self, Failure> {
-        let (update, is_cut) = pieces::update(before, after).await?;
+        let update = Update::of(before, after).await?;
         let files = Files::of(before, after, layers).await?;
         let packages = files.as_ref().map(|files| PackageChanges::of(&files.packages_before, &files.packages_after));
         Ok(Self {
@@ -60,7 +57,6 @@ impl<'a> Report<'a> {
             after: after.1,
             config: config::changes(before.1, after.1),
             update,
-            is_cut,
             packages: packages.unwrap_or_default(),
             names: [&before.0.picture.shown, &after.0.picture.shown],
             files,

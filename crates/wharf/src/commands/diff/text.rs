@@ -100,11 +100,11 @@ fn layers_total(report: &Report<'_>) -> String {
 
 fn update_total(report: &Report<'_>) -> String {
     let update = &report.update;
-    match (update.new, report.is_cut) {
+    match (update.new, update.piece_bytes) {
         (0, _) => "nothing to fetch".to_owned(),
-        (_, false) => format!("{} to fetch, in whole layers", ui::size(update.new_bytes)),
-        (_, true) => {
-            format!("{} to fetch in pieces, {} in whole layers", ui::size(update.piece_bytes), ui::size(update.new_bytes))
+        (_, None) => format!("{} to fetch, in whole layers", ui::size(update.new_bytes)),
+        (_, Some(bytes)) => {
+            format!("{} to fetch in pieces, {} in whole layers", ui::size(bytes), ui::size(update.new_bytes))
         }
     }
 }

@@ -12,7 +12,7 @@ use wharf_yocto::words;
 use super::usage_of;
 use crate::automatic_labels;
 use crate::cli::Label;
-use crate::layout_path;
+use crate::layout_path::{self, Pick};
 use crate::printable::printable;
 use crate::rewrite::{Rewriter, Rewritten};
 use crate::settings::Settings;
@@ -24,13 +24,13 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
     let Some(argument) = &options.layout else {
         return usage_of("label", "wharf label container-base-oci org.opencontainers.image.vendor=Example");
     };
-    let (path, name) = place(argument)?;
+    let (path, pick) = place(argument)?;
     let change = change(settings, options)?;
     check_form(&path)?;
     let mut writer = LayoutWriter::open(&path).map_err(|error| Failure::of(&error))?;
     // Read once nobody else writes.
     let layout = Layout::open(writer.path()).map_err(|error| Failure::of(&error))?;
-    let meant = meant(layout.images(), &path, name.as_deref())?;
+    let meant = meant(layout.images(), &path, pick.as_ref())?;
     let mut labels = Labels::new(&change);
     let mut rewriter = Rewriter::new(&layout, &mut writer, &mut labels);
     let mut results = Vec::new();
@@ -63,7 +63,7 @@ pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {
 }
 
 /// The layout that is meant, and which of its images.
-fn place(argument: &str) -> Result<(PathBuf, Option<String>), Failure> {
+fn place(argument: &str) -> Result<(PathBuf, Option<Pick>), Failure> {
     let bare = layout_path::bare(argument);
     match layout_path::find(bare) {
         Some(found) => Ok(found),
@@ -87,15 +87,10 @@ fn check_form(path: &Path) -> Result<(), Failure> {
 }
 
 /// Positions of the images that are meant.
-fn meant(images: &[NamedImage], path: &Path, name: Option<&str>) -> Result<Vec<usize>, Failure> {
-    let is_meant = |image: &NamedImage| name.is_none_or(|name| image.name.as_deref() == Some(name));
+fn meant(images: &[NamedImage], path: &Path, pick: Option<&Pick>) -> Result<Vec<usize>, Failure> {
+    let is_meant = |image: &NamedImage| pick.is_none_or(|pick| pick.is(image));
     let meant: Vec<_> = (0..images.len()).filter(|position| is_meant(&images[*position])).collect();
-    if !meant.is_empty() {
-        return Ok(meant);
-    }
-    let path = path.display();
-    let Some(name) = name else { return Err(Failure::new(format!("{path} holds no image"))) };
-    Err(Failure::new(format!("{path} holds no image called {name}")).hint(layout_path::names(images)))
+    if meant.is_empty() { Err(layout_path::nothing(path, pick, images)) } else { Ok(meant) }
 }
 
 /// An image as it may be named to a command.

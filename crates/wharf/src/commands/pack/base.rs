@@ -21,12 +21,12 @@ impl Base {
     /// Opens a layout's image. Of several in an index, the one for `architecture` (by the names of images) is taken.
     pub fn open(text: &str, architecture: Option<&str>) -> Result<Self, Failure> {
         let about = |failure: Failure| failure.about(&format!("{text} cannot be built on"));
-        let Some((path, name)) = layout_path::find(layout_path::bare(text)) else {
+        let Some((path, pick)) = layout_path::find(layout_path::bare(text)) else {
             return Err(Failure::new(format!("{text} not found"))
                 .hint("--base takes a layout on disk; `wharf pull IMAGE FOLDER` brings an image of a registry there"));
         };
         let layout = Layout::open(&path).map_err(|error| Failure::new(error.to_string()))?;
-        let root = layout_path::one_of(&layout, name.as_deref())?;
+        let root = layout_path::one_of(&layout, pick.as_ref())?;
         Self::read(layout, &root, architecture).map_err(about)
     }
 

@@ -54,15 +54,14 @@ pub enum BuildError {
 }
 
 impl Build {
-    /// Builds it out of what is at hand, and what comes for the other parts in their order. Returns the digest that it has.
+    /// Builds it out of what is at hand, and what comes for the other parts in their order. Returns the digest that it has. What is whole is on
+    /// disk then, for who puts it to its place.
     pub fn run(self, mut received: Receiver<Bytes>) -> Result<Digest, BuildError> {
-        let file = File::options().create(true).truncate(false).read(true).append(true).open(&self.path);
-        let file = file.map_err(BuildError::File)?;
-        let mut sink = Sink { file, hasher: Hasher::new(self.digest.algorithm()), at: 0, build: &self };
+        let mut sink = Sink { file: None, hasher: Hasher::new(self.digest.algorithm()), at: 0, build: &self };
         let mut buffer = vec![0; BUFFER];
         while sink.at < self.done {
             let length = (self.done - sink.at).min(BUFFER as u64) as usize;
-            let read = (&sink.file).read(&mut buffer[..length]).map_err(BuildError::File)?;
+            let read = sink.file()?.read(&mut buffer[..length]).map_err(BuildError::File)?;
             if read == 0 {
                 return Err(BuildError::File(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -107,21 +106,33 @@ impl Build {
                 }
             }
         }
+        sink.file()?.sync_data().map_err(BuildError::File)?;
         sink.hasher.digest(self.digest.algorithm()).ok_or(BuildError::Ended)
     }
 }
 
 /// The file and what is known of it.
 struct Sink<'a> {
-    file: File,
+    /// None before the first byte: of a failure before that nothing stays behind.
+    file: Option<File>,
     hasher: Hasher,
     at: u64,
     build: &'a Build,
 }
 
 impl Sink<'_> {
+    fn file(&mut self) -> Result<&mut File, BuildError> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                let file = File::options().create(true).truncate(false).read(true).append(true).open(&self.build.path);
+                Ok(none.insert(file.map_err(BuildError::File)?))
+            }
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
-        self.file.write_all(bytes).map_err(BuildError::File)?;
+        self.file()?.write_all(bytes).map_err(BuildError::File)?;
         self.hash(bytes);
         Ok(())
     }

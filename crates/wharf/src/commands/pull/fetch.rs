@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use wharf_client::{ClientError, Observer, Registry};
 use wharf_layers::assemble::{Part, remote_of, rest_of};
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Layout, LayoutWriter, RepositoryName};
+use wharf_oci::{Descriptor, Digest, Found, Layout, LayoutWriter, RepositoryName, look};
 
 use super::build::{Build, BuildError, Origin};
 use super::older::OlderLayers;
@@ -256,7 +256,10 @@ impl Fetcher<'_> {
 
 /// Bytes of a blob of `size` bytes that an earlier attempt left.
 fn length(path: &Path, size: u64) -> u64 {
-    fs::metadata(path).map_or(0, |metadata| if metadata.len() <= size { metadata.len() } else { 0 })
+    match look(path) {
+        Ok(Found::File(length)) if length <= size => length,
+        _ => 0,
+    }
 }
 
 fn remove(path: &Path) -> Result<(), FetchError> {

@@ -15,7 +15,7 @@ use std::time::Instant;
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_client::Tree;
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutWriter, Platform};
+use wharf_oci::{Descriptor, Digest, Document, Found, Layout, LayoutWriter, Platform, look};
 
 use super::usage_of;
 use crate::cli::Pull;
@@ -71,7 +71,7 @@ async fn pull(
     let Some((registry, repository)) = picture.repository() else {
         return Err(Failure::new(format!("{} is in no registry", picture.shown)));
     };
-    let mut writer = LayoutWriter::open(folder).map_err(|error| Failure::of(&error))?;
+    let mut writer = LayoutWriter::open(folder).map_err(|error| Failure::of(&error))?.durable();
     let staging = writer.staging().map_err(|error| Failure::of(&error))?;
     let layout = Layout::open(writer.path()).ok();
     let older = layout.as_ref().map(|layout| OlderLayers::of(layout, name)).unwrap_or_default();
@@ -145,7 +145,7 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
     for manifest in tree.manifests.iter().chain([&tree.root]) {
         // They were read before.
         if let Ok(Document::Image(image)) = Document::parse(&manifest.bytes, &manifest.descriptor.media_type) {
-            lists.extend(image.layers.iter().filter_map(|layer| Some((layer.digest, older::place(layer)?))));
+            lists.extend(image.layers.iter().filter_map(|layer| Some((layer.digest, ListPlace::worth_reading(layer)?))));
         }
     }
     lists
@@ -155,7 +155,7 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
 fn take_in(mut writer: LayoutWriter, tree: &Tree, staging: &Path, name: Option<&str>) -> Result<(), wharf_oci::LayoutError> {
     for blob in &tree.blobs {
         let file = staging.join(partial(&blob.digest));
-        if file.exists() {
+        if look(&file).is_ok_and(|found| found != Found::Nothing) {
             writer.adopt_file(&file, &blob.digest)?;
         }
     }

@@ -12,9 +12,6 @@ use wharf_oci::{Descriptor, Layout};
 use super::build::Origin;
 use crate::older_layers;
 
-/// Bytes of a list of pieces at most: with pieces as large as they are cut, that is a layer of tens of gigabytes. It is read into memory.
-pub const MAX_LIST: u64 = 8 << 20;
-
 /// A layer of the layout.
 #[derive(Clone, Debug)]
 struct Older {
@@ -30,7 +27,11 @@ pub struct OlderLayers(Vec<Older>);
 impl OlderLayers {
     /// Finds them, those of the image called `name` first.
     pub fn of(layout: &Layout, name: Option<&str>) -> Self {
-        let layers = older_layers::of(layout, name, |layer| place(layer).is_some());
+        let layers = older_layers::of(
+            layout,
+            |image| name.is_some() && image.name.as_deref() == name,
+            |layer| ListPlace::worth_reading(layer).is_some(),
+        );
         Self(layers.iter().filter_map(|layer| older(layout, layer)).collect())
     }
 
@@ -71,13 +72,7 @@ impl Older {
 }
 
 fn older(layout: &Layout, layer: &Descriptor) -> Option<Older> {
-    let list = place(layer)?;
+    let list = ListPlace::worth_reading(layer)?;
     let place = layout.place(layer).ok()?;
     Some(Older { path: place.path, size: layer.size, list })
-}
-
-/// Where a layer tells its pieces, when that is worth reading.
-pub fn place(layer: &Descriptor) -> Option<ListPlace> {
-    let length = |place: &ListPlace| place.range().end - place.range().start;
-    ListPlace::of(layer).filter(|place| length(place) <= MAX_LIST && length(place) < layer.size / 2)
 }

@@ -7,7 +7,7 @@ use wharf_oci::{Layout, RepositoryName};
 use wharf_yocto::deploy::{self, Discovery, Places, name_of_path};
 
 use crate::cli::Push;
-use crate::layout_path;
+use crate::layout_path::{self, Pick};
 use crate::settings::{self, Settings};
 use crate::ui::{self, Failure};
 
@@ -23,7 +23,7 @@ pub struct Candidate {
     /// Where it lies.
     pub path: PathBuf,
     /// Which of its images; without, all of them.
-    pub pick: Option<String>,
+    pub pick: Option<Pick>,
     /// It was asked for by its path.
     pub named: bool,
     /// When it was written.
@@ -187,7 +187,7 @@ fn shown(places: &Places) -> String {
     }
 }
 
-fn of_path(settings: &Settings, options: &Push, given: &Path, pick: Option<String>) -> Result<Candidate, Failure> {
+fn of_path(settings: &Settings, options: &Push, given: &Path, pick: Option<Pick>) -> Result<Candidate, Failure> {
     let cannot = |error: &dyn std::error::Error| Failure::new(format!("cannot push {}", given.display())).because(error);
     // A build may move a link while this reads what it pointed to.
     let path = given.canonicalize().map_err(|error| cannot(&error))?;

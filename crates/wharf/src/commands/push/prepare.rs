@@ -11,7 +11,7 @@ use wharf_yocto::tags::{self, Facts, Strategy};
 use super::choose::Candidate;
 use super::recompress::{self, Recompressed, Temporary};
 use crate::cli::{Compression, Push};
-use crate::layout_path;
+use crate::layout_path::{self, Pick};
 use crate::remote;
 use crate::settings::{self, Settings};
 use crate::ui::{self, Failure};
@@ -116,10 +116,10 @@ pub async fn prepare(
     let mut temporary = None;
     if let Some(compression) = recompress {
         let Recompressed { layout: other, folder } =
-            recompress::recompress(&layout, candidate.pick.as_deref(), compression).map_err(about)?;
+            recompress::recompress(&layout, candidate.pick.as_ref(), compression).map_err(about)?;
         (layout, temporary) = (other, Some(folder));
     }
-    let tree = read(&layout, candidate.pick.as_deref()).await.map_err(about)?;
+    let tree = read(&layout, candidate.pick.as_ref()).await.map_err(about)?;
     // What cannot succeed is told before anything is sent.
     for blob in &tree.blobs {
         layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
@@ -130,22 +130,18 @@ pub async fn prepare(
 }
 
 /// The one image that is meant, or an index of all.
-async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
+async fn read(layout: &Layout, pick: Option<&Pick>) -> Result<Tree, Failure> {
     let failed = |error| remote::failure(&error);
     let path = layout.path().display();
     let mut meant: Vec<&NamedImage> = Vec::new();
-    for image in layout.images().iter().filter(|image| pick.is_none_or(|pick| image.name.as_deref() == Some(pick))) {
+    for image in layout.images().iter().filter(|image| pick.is_none_or(|pick| pick.is(image))) {
         if !meant.iter().any(|known| known.descriptor.digest == image.descriptor.digest) {
             meant.push(image);
         }
     }
-    match (meant.as_slice(), pick) {
-        ([], Some(pick)) => {
-            let hint = layout_path::names(layout.images());
-            return Err(Failure::new(format!("{path} holds no image called {pick}")).hint(hint));
-        }
-        ([], None) => return Err(Failure::new(format!("{path} holds no image"))),
-        ([one], _) => return Tree::read(layout, &one.descriptor).await.map_err(failed),
+    match meant.as_slice() {
+        [] => return Err(layout_path::nothing(layout.path(), pick, layout.images())),
+        [one] => return Tree::read(layout, &one.descriptor).await.map_err(failed),
         _ => {}
     }
     let mut entries: Vec<Descriptor> = Vec::new();
@@ -166,7 +162,7 @@ async fn read(layout: &Layout, pick: Option<&str>) -> Result<Tree, Failure> {
                 Some(_) => {
                     let platform = part.platform.as_ref().map(ToString::to_string).unwrap_or_default();
                     return Err(Failure::new(format!("{path} holds several images for {platform}: {}", listed(&meant)))
-                        .hint(format!("{path}:NAME picks one of them")));
+                        .hint(format!("{} picks one of them", layout_path::way_to_pick(layout.path(), layout.images()))));
                 }
                 None => entries.push(part),
             }

@@ -12,6 +12,7 @@ use wharf_layers::{Form, LayerWriter, convert};
 use wharf_oci::{Descriptor, Digest, ImageConfig, ImageManifest, Layout, LayoutKind, LayoutWriter, media_type};
 
 use crate::cli::Compression;
+use crate::layout_path::Pick;
 use crate::rewrite::{Edit, Members, Rewriter};
 use crate::ui::{self, Failure};
 
@@ -38,7 +39,7 @@ pub struct Temporary {
 }
 
 /// Writes the images of a layout anew: those of this name, or all.
-pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression) -> Result<Recompressed, Failure> {
+pub fn recompress(layout: &Layout, pick: Option<&Pick>, compression: Compression) -> Result<Recompressed, Failure> {
     let temporary = std::env::var_os("TMPDIR").map(PathBuf::from);
     let temporary =
         temporary.unwrap_or_else(|| if PathBuf::from(TEMPORARY).is_dir() { TEMPORARY.into() } else { std::env::temp_dir() });
@@ -55,7 +56,7 @@ pub fn recompress(layout: &Layout, pick: Option<&str>, compression: Compression)
     let mut layers = Layers { form, known: BTreeMap::new() };
     let mut edited = Vec::new();
     let mut rewriter = Rewriter::new(layout, &mut writer, &mut layers);
-    for image in layout.images().iter().filter(|image| pick.is_none_or(|pick| image.name.as_deref() == Some(pick))) {
+    for image in layout.images().iter().filter(|image| pick.is_none_or(|pick| pick.is(image))) {
         let shown = image.name.clone().unwrap_or_else(|| image.descriptor.digest.to_string());
         edited.push(rewriter.descriptor(&image.descriptor, &shown)?);
     }
