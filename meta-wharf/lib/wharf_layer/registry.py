@@ -32,6 +32,11 @@ def check(d):
                 "Set CONTAINER_REGISTRY_SECURE = \"1\" to say so.")
 
 
+def own_ca(d):
+    """The certificate authority that secure mode makes."""
+    return os.path.join(d.getVar("CONTAINER_REGISTRY_STORAGE"), "pki", "ca.crt")
+
+
 def environment(d):
     """The environment of the program: these settings, and what any program needs."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LOGNAME", "LANG") if name in os.environ}
@@ -41,6 +46,9 @@ def environment(d):
         value = d.getVar(name)
         if value:
             env[name] = value
+    # Until the registry has made its own, there is none, and only secure mode needs it.
+    if not is_on(d, "CONTAINER_REGISTRY_SECURE") and env.get("CONTAINER_REGISTRY_CA_CERT") == own_ca(d):
+        del env["CONTAINER_REGISTRY_CA_CERT"]
     env["DEPLOY_DIR_IMAGES"] = os.path.dirname(d.getVar("DEPLOY_DIR_IMAGE").rstrip("/"))
     return env
 
