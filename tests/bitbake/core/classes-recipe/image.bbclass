@@ -35,8 +35,8 @@ fakeroot python do_rootfs() {
     import subprocess
     rootfs = d.getVar("IMAGE_ROOTFS")
     for package in d.getVar("PACKAGE_INSTALL").split():
-        source = os.path.join(d.getVar("PKGDEST"), package)
-        subprocess.run(["cp", "-a", source + "/.", rootfs], check=True)
+        archive = os.path.join(d.getVar("PKGDEST"), package + ".tar")
+        subprocess.run(["tar", "--numeric-owner", "-xpf", archive, "-C", rootfs], check=True)
     for command in d.getVar("ROOTFS_POSTPROCESS_COMMAND").replace(";", " ").split():
         bb.build.exec_func(command, d)
 }
