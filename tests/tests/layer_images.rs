@@ -251,6 +251,27 @@ fn only_what_depends_on_a_variable_runs_again() {
     }
 }
 
+/// Where a build lies does not count: the same image has the same signatures in another folder.
+#[test]
+fn signatures_are_the_same_in_another_folder() {
+    let signatures = [BitBake::new(), BitBake::new()].map(|bitbake| {
+        recipe(
+            &bitbake,
+            "app.bb",
+            "OCI_BASE_IMAGE = \"base\"\nOCI_LAYER_MODE = \"multi\"\nOCI_LAYERS = \"a:files:/etc/passwd\"\n",
+        );
+        recipe(&bitbake, "base.bb", "");
+        bitbake.ok(&["--dump-signatures=none", "app"]);
+        let stamps = fs::read_dir(bitbake.path("tmp/stamps/x86_64/app")).unwrap();
+        let mut names: Vec<_> = stamps.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.contains(".sigdata."));
+        names.sort();
+        names
+    });
+    assert!(signatures[0].iter().any(|name| name.contains("do_image_oci")), "{signatures:?}");
+    assert_eq!(signatures[0], signatures[1]);
+}
+
 /// The form of the layers follows the engine of the target, unless it is said.
 #[test]
 fn the_engine_decides_the_form_of_layers() {
