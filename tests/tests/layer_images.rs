@@ -92,9 +92,10 @@ OCI_IMAGE_REVISION = "8a3f2b1"
 OCI_IMAGE_BRANCH = "none"
 add_files() {
     mknod ${IMAGE_ROOTFS}/dev/null c 1 3
-    echo x > ${IMAGE_ROOTFS}/root/secret
-    chown 7:8 ${IMAGE_ROOTFS}/root/secret
-    chmod 4711 ${IMAGE_ROOTFS}/root/secret
+    mkdir ${IMAGE_ROOTFS}/srv
+    echo x > ${IMAGE_ROOTFS}/srv/secret
+    chown 7:8 ${IMAGE_ROOTFS}/srv/secret
+    chmod 4711 ${IMAGE_ROOTFS}/srv/secret
 }
 ROOTFS_POSTPROCESS_COMMAND += "add_files"
 "#,
@@ -132,10 +133,10 @@ ROOTFS_POSTPROCESS_COMMAND += "add_files"
     let stat =
         |file: &str| run_tool("stat", &["-c", "%F %u:%g %a %t:%T", bitbake.path("out").join(file).to_str().unwrap()], None);
     assert_eq!(stat("dev/null").trim(), "character special file 0:0 644 1:3", "{facts}");
-    assert_eq!(stat("root/secret").trim(), "regular file 7:8 4711 0:0");
+    assert_eq!(stat("srv/secret").trim(), "regular file 7:8 4711 0:0");
     assert_eq!(stat("etc/shadow").trim(), "regular file 0:42 640 0:0");
     // REPRODUCIBLE_TIMESTAMP_ROOTFS of the core.
-    let time = run_tool("stat", &["-c", "%Y", bitbake.path("out/root/secret").to_str().unwrap()], None);
+    let time = run_tool("stat", &["-c", "%Y", bitbake.path("out/srv/secret").to_str().unwrap()], None);
     assert_eq!(time.trim(), "1520598896");
 }
 
