@@ -25,8 +25,9 @@ def is_on(d, name):
 
 def check(d):
     """Settings that exclude or imply one another."""
-    if is_on(d, "CONTAINER_REGISTRY_SECURE") and is_on(d, "CONTAINER_REGISTRY_INSECURE"):
-        bb.fatal("CONTAINER_REGISTRY_SECURE and CONTAINER_REGISTRY_INSECURE exclude each other: set one of them to \"0\".")
+    for name in ("CONTAINER_REGISTRY_SECURE", "CONTAINER_REGISTRY_AUTH"):
+        if is_on(d, name) and is_on(d, "CONTAINER_REGISTRY_INSECURE"):
+            bb.fatal(f"{name} and CONTAINER_REGISTRY_INSECURE exclude each other: set one of them to \"0\".")
     if is_on(d, "CONTAINER_REGISTRY_AUTH") and not is_on(d, "CONTAINER_REGISTRY_SECURE"):
         bb.warn("CONTAINER_REGISTRY_AUTH without CONTAINER_REGISTRY_SECURE would send passwords in the clear: secure mode is on. "
                 "Set CONTAINER_REGISTRY_SECURE = \"1\" to say so.")
