@@ -4,11 +4,13 @@
 import base64
 import os
 import re
+import shlex
 
 import bb
 
-# BitBake follows calls into another module by the whole name only.
+# BitBake follows calls into another module by the whole name only. Not where the storage folder is: the checksum of the file says enough.
 import wharf_layer.address
+from . import registry
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -17,8 +19,7 @@ def is_wanted(d):
     """Whether targets need it: in secure mode, and where HTTPS has one that was named."""
     if wharf_layer.address.is_secure(d):
         return True
-    own = os.path.join(d.getVar("CONTAINER_REGISTRY_STORAGE"), "pki", "ca.crt")
-    return wharf_layer.address.is_https(d) and path(d) != own
+    return wharf_layer.address.is_https(d) and path(d) != registry.own_ca(d)
 
 
 def path(d):
@@ -40,11 +41,11 @@ def certificates(d):
     """The certificates in the file and nothing else of it: a key beside them stays on the build host. A file without any is fatal."""
     file = path(d)
     if not os.path.isfile(file):
-        key = os.path.join(os.path.dirname(file), "ca.key")
-        days = d.getVar("CONTAINER_REGISTRY_CA_DAYS") or "3650"
+        folder = os.path.dirname(file)
         bb.fatal(f"There is no certificate authority at CONTAINER_REGISTRY_CA_CERT = \"{file}\". Name the one that signed the registry's "
-                 f"certificate, or make one:\nmkdir -p '{os.path.dirname(file)}' && openssl req -x509 -newkey ec -pkeyopt "
-                 f"ec_paramgen_curve:prime256v1 -nodes -days {days} -subj '/CN=Container registry' -keyout '{key}' -out '{file}'")
+                 f"certificate, or make one:\nmkdir -p {shlex.quote(folder)} && openssl req -x509 -newkey ec -pkeyopt "
+                 "ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj '/CN=Container registry' "
+                 f"-keyout {shlex.quote(os.path.join(folder, 'ca.key'))} -out {shlex.quote(file)}")
     with open(file, encoding="utf-8", errors="replace") as pem:
         found = list(CERTIFICATE.finditer(pem.read()))
     if not found or not all(is_der(certificate.group(1)) for certificate in found):
