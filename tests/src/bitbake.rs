@@ -87,6 +87,25 @@ impl BitBake {
         self.path("tmp/deploy/images").join(machine).join(name)
     }
 
+    /// Writes a recipe for an image of base-files into the core layer.
+    pub fn image(&self, name: &str, lines: &str) {
+        let folder = self.core().join("recipes-core/images");
+        fs::create_dir_all(&folder).expect("a folder for recipes");
+        let head =
+            "SUMMARY = \"An image\"\nLICENSE = \"MIT\"\nIMAGE_FSTYPES = \"tar\"\ninherit image\nIMAGE_INSTALL = \"base-files\"\n";
+        fs::write(folder.join(name).with_extension("bb"), [head, lines, "\n"].concat()).expect("write a recipe");
+    }
+
+    /// What a recipe for every architecture has installed.
+    pub fn installed(&self, recipe: &str, path: &str) -> PathBuf {
+        self.path("tmp/work/all").join(recipe).join("1.0/image").join(path)
+    }
+
+    /// What is in the root file system of an image.
+    pub fn rootfs(&self, image: &str, path: &str) -> PathBuf {
+        self.path("tmp/work/x86_64").join(image).join("1.0/rootfs").join(path)
+    }
+
     /// Runs `bitbake` to its end, and its server too.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ran {
