@@ -49,21 +49,21 @@ fn no_task_of_a_build_may_use_the_network() {
     assert!(network.contains("container-registry-populate.do_populate_registry"), "{network:?}");
     let wrong: Vec<_> = planned.intersection(&network).filter(|task| !task.ends_with(".do_fetch")).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    bitbake.ok(&["world", "container-base"]);
+    bitbake.ok(&["container-base"]);
 }
 
 /// The script is written whenever that is asked for, and makes nothing else run; a second build runs nothing at all.
 #[test]
 fn a_deleted_script_comes_back_and_a_second_build_runs_nothing() {
     let bitbake = BitBake::new();
-    bitbake.ok(&["world"]);
+    bitbake.ok(&["container-base"]);
     let script = bitbake.path(SCRIPT);
     for _ in 0..2 {
         let ran = bitbake.ok(&[INDEX, "-c", "generate_registry_script"]);
         assert_eq!(ran.started(), [format!("{INDEX}-1.0-r0 do_generate_registry_script")], "{ran}");
         fs::remove_file(&script).unwrap();
     }
-    let ran = bitbake.ok(&["world"]);
+    let ran = bitbake.ok(&["container-base"]);
     assert_eq!(ran.started(), [""; 0], "{ran}");
     assert!(!script.exists());
 }
