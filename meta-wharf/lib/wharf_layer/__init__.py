@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the classes and recipes of this layer work out. BitBake notes which variables these functions read."""
 
-BBIMPORTS = ["address", "ca", "daemon_json", "elf", "engine", "feature", "image", "layers", "program", "registry", "targets"]
+BBIMPORTS = [
+    "address", "ca", "daemon_json", "elf", "engine", "feature", "image", "layers", "program", "push", "registry", "targets"
+]
