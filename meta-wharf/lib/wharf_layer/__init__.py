@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
 """What the classes and recipes of this layer work out. BitBake notes which variables these functions read."""
 
-BBIMPORTS = ["elf", "engine", "image", "layers", "program", "registry"]
+BBIMPORTS = ["elf", "engine", "image", "layers", "program", "registry", "source"]

@@ -1,4 +1,4 @@
-inherit logging
+inherit logging utils
 
 addhandler base_eventhandler
 base_eventhandler[eventmask] = "bb.event.ConfigParsed"
@@ -32,11 +32,13 @@ base_do_patch() {
 }
 
 addtask configure after do_patch
+do_configure[dirs] = "${B}"
 base_do_configure() {
     :
 }
 
 addtask compile after do_configure
+do_compile[dirs] = "${B}"
 base_do_compile() {
     :
 }
