@@ -55,7 +55,7 @@ def environment(d):
 
 def run(d, *arguments):
     """Runs the program, and returns what it says; its failure is the task's."""
-    command = [program.path(d), *arguments]
+    command = [program.found(d), *arguments]
     result = subprocess.run(command, env=environment(d), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
     if result.returncode != 0:
