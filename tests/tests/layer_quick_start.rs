@@ -17,6 +17,7 @@ fn from_local_conf_to_a_pull() {
     git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
     let commit = git(&["rev-parse", "--short", "HEAD"]);
 
+    bitbake.configure("CONTAINER_REGISTRY_NAMESPACE = \"yocto\"\nCONTAINER_REGISTRY_INSECURE = \"1\"\n");
     bitbake.ok(&["container-base"]);
     let ran = bitbake.ok(&["container-registry-index", "-c", "generate_registry_script"]);
     let script = bitbake.path("container-registry/container-registry.sh");

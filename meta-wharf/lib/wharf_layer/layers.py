@@ -51,7 +51,7 @@ def write_lists(d):
 def package_paths(d, package):
     """The files of a package that was built, without the slash before."""
     folder = d.getVar("PKGDATA_DIR")
-    for place in ("runtime", "runtime-rname"):
+    for place in ("runtime", "runtime-reverse"):
         try:
             with open(os.path.join(folder, place, package), encoding="utf-8") as data:
                 lines = data.read().splitlines()

@@ -14,7 +14,8 @@ def host(d):
     path = (d.getVar("WHARF") or "").strip()
     if not path:
         return None
-    if not os.path.isabs(path):
+    # The image class expands commands without TMPDIR, which stays a name then.
+    if not path.startswith(("/", "${")):
         bb.fatal(f"WHARF = \"{path}\" is not an absolute path. Write where the program lies, as WHARF = \"/usr/local/bin/wharf\", "
                  "or leave WHARF empty to build wharf-native.")
     return path

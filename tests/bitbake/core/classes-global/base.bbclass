@@ -68,13 +68,26 @@ base_do_populate_sysroot() {
     fi
 }
 
-# What images install: the files of a package, in a folder of its own.
+# What images install: an archive of a package's files, with their owners; and what is known of them.
 PKGDEST = "${TMPDIR}/packages"
 addtask package_write after do_install before do_build
-fakeroot base_do_package_write() {
-    rm -rf ${PKGDEST}/${PN}
-    mkdir -p ${PKGDEST}
-    cp -a ${D} ${PKGDEST}/${PN}
+do_package_write[fakeroot] = "1"
+do_package_write[vardepsexclude] += "PKGDEST PKGDATA_DIR"
+python base_do_package_write() {
+    import json
+    import subprocess
+    source, archive = d.getVar("D"), os.path.join(d.getVar("PKGDEST"), d.getVar("PN") + ".tar")
+    bb.utils.mkdirhier(os.path.dirname(archive))
+    subprocess.run(["tar", "--numeric-owner", "-cf", archive, "-C", source, "."], check=True)
+    files = {}
+    for folder, folders, names in os.walk(source):
+        for name in names + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
+            path = os.path.join(folder, name)
+            files[path[len(source):]] = os.lstat(path).st_size
+    runtime = os.path.join(d.getVar("PKGDATA_DIR"), "runtime")
+    bb.utils.mkdirhier(runtime)
+    with open(os.path.join(runtime, d.getVar("PN")), "w") as data:
+        data.write(f"PN: {d.getVar('PN')}\nPKGV: {d.getVar('PV')}\nFILES_INFO:{d.getVar('PN')}: {json.dumps(files, sort_keys=True)}\n")
 }
 
 addtask build after do_populate_sysroot

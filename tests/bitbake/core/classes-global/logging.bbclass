@@ -1,10 +1,12 @@
+LOGFIFO = "${T}/fifo.${@os.getpid()}"
+
 die() {
     bbfatal "$*"
 }
 
 bbplain() {
     echo "$*"
-    [ -z "${LOGFIFO}" ] || [ ! -p "${LOGFIFO}" ] || printf '%b\0' "bbplain $*" > ${LOGFIFO}
+    if [ -p ${LOGFIFO} ]; then printf "%b\0" "bbplain $*" > ${LOGFIFO}; fi
 }
 
 bbnote() {

@@ -35,8 +35,8 @@ fakeroot python do_rootfs() {
     import subprocess
     rootfs = d.getVar("IMAGE_ROOTFS")
     for package in d.getVar("PACKAGE_INSTALL").split():
-        source = os.path.join(d.getVar("PKGDEST"), package)
-        subprocess.run(["cp", "-a", source + "/.", rootfs], check=True)
+        archive = os.path.join(d.getVar("PKGDEST"), package + ".tar")
+        subprocess.run(["tar", "--numeric-owner", "-xpf", archive, "-C", rootfs], check=True)
     for command in d.getVar("ROOTFS_POSTPROCESS_COMMAND").replace(";", " ").split():
         bb.build.exec_func(command, d)
 }
@@ -71,14 +71,15 @@ python () {
         task = "image_" + kind
         # What differs with each build stays in the text as a name, and out of the signature.
         local = d.createCopy()
-        for name in ("DATETIME", "DATE", "TMPDIR", "IMAGE_VERSION_SUFFIX"):
+        excluded = (d.getVarFlag("IMAGE_CMD:" + kind, "vardepsexclude") or "").split()
+        for name in ["DATETIME", "DATE", "TMPDIR", "IMAGE_VERSION_SUFFIX"] + excluded:
             local.delVar(name)
         command = local.getVar("IMAGE_CMD:" + kind)
         d.setVar("do_" + task, "\tcd ${IMGDEPLOYDIR}\n\t" + command + "\n")
         d.setVarFlag("do_" + task, "func", "1")
         d.setVarFlag("do_" + task, "fakeroot", "1")
         d.setVarFlag("do_" + task, "dirs", d.getVar("IMGDEPLOYDIR"))
-        d.appendVarFlag("do_" + task, "vardepsexclude", " DATETIME DATE TIME IMAGE_VERSION_SUFFIX")
+        d.appendVarFlag("do_" + task, "vardepsexclude", " DATETIME DATE TIME IMAGE_VERSION_SUFFIX " + " ".join(excluded))
         after = " ".join("do_image_" + other.split(".")[0] for other in (d.getVar("IMAGE_TYPEDEP:" + kind) or "").split())
         bb.build.addtask("do_" + task, "do_image_complete", "do_image " + after, d)
 }
