@@ -2,5 +2,6 @@
 """What the classes and recipes of this layer work out. BitBake notes which variables these functions read."""
 
 BBIMPORTS = [
-    "address", "ca", "daemon_json", "elf", "engine", "feature", "image", "layers", "program", "push", "registry", "targets"
+    "address", "ca", "daemon_json", "elf", "engine", "feature", "image", "layers", "program", "push", "registry",
+    "source", "targets"
 ]

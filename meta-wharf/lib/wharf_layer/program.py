@@ -2,6 +2,7 @@
 """The wharf program: the native recipe's, or one of the build host."""
 
 import os
+import subprocess
 
 import bb
 
@@ -43,21 +44,43 @@ def use(d, *tasks):
             d.appendVarFlag(task, "depends", " wharf-native:do_populate_sysroot")
 
 
+def found(d):
+    """That path, for a task that is about to run it: when nothing to run is there, the task fails."""
+    program = path(d)
+    if not (os.path.isfile(program) and os.access(program, os.X_OK)):
+        bb.fatal(f"WHARF = \"{program}\" names no program of this machine. Write where it lies, or leave WHARF empty to build wharf-native."
+                 if host(d) else f"wharf-native has left no program at {program}.")
+    return program
+
+
 def install(d, folder):
     """Puts the program into a folder that outlives tmp/: the native one as a copy, the host's as a link."""
+    program = found(d)
     own = os.path.join(folder, "wharf")
     draft = f"{own}.{os.getpid()}"
     bb.utils.mkdirhier(folder)
     try:
-        if host(d):
-            os.symlink(host(d), draft)
-        else:
-            with open(path(d), "rb") as built:
-                content = elf.with_own_loader(built.read(), d.getVar("TMPDIR"))
-            with open(draft, "wb") as copy:
-                copy.write(content)
-            os.chmod(draft, 0o755)
+        if host(d) or not copy(program, draft, d.getVar("TMPDIR")):
+            os.symlink(program, draft)
         os.replace(draft, own)
     finally:
         if os.path.lexists(draft):
             os.unlink(draft)
+
+
+def copy(program, target, folder):
+    """Copies a program that was built so that it needs nothing of `folder`, which may go away. False, with a warning, when it does not run
+    like that: libraries may be missing, or be older than those that it was built with where a shared state cache has it from elsewhere."""
+    with open(program, "rb") as built:
+        content = elf.with_own_loader(built.read(), folder)
+    with open(target, "wb") as made:
+        made.write(content)
+    os.chmod(target, 0o755)
+    result = subprocess.run([target, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            errors="replace", check=False)
+    if result.returncode == 0:
+        return True
+    os.unlink(target)
+    bb.warn(f"container-registry.sh will not work without {folder}: the program of wharf-native does not run with this machine's own "
+            f"libraries ({result.stdout.strip()}). Set WHARF to a program of this machine to change that.")
+    return False

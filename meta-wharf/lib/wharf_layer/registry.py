@@ -70,7 +70,7 @@ def run(d, *arguments, more=None):
     and its failure is the task's."""
     said = []
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as results:
-        with subprocess.Popen([program.path(d), *arguments], env={**environment(d), **(more or {})}, stdin=subprocess.DEVNULL,
+        with subprocess.Popen([program.found(d), *arguments], env={**environment(d), **(more or {})}, stdin=subprocess.DEVNULL,
                               stdout=results, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace") as process:
             for line in process.stderr:
                 line = line.rstrip()

@@ -1,4 +1,4 @@
-inherit logging
+inherit logging utils
 
 addhandler base_eventhandler
 base_eventhandler[eventmask] = "bb.event.ConfigParsed"
@@ -10,12 +10,21 @@ def oe_filter_out(drop, value):
     return " ".join(word for word in value.split() if word not in drop.split())
 
 do_fetch[network] = "1"
+do_fetch[dirs] = "${DL_DIR}"
+do_fetch[file-checksums] = "${@bb.fetch2.get_checksum_file_list(d)}"
+do_fetch[prefuncs] += "fetcher_hashes_dummyfunc"
 addtask fetch
 python base_do_fetch() {
     sources = (d.getVar("SRC_URI") or "").split()
     if sources:
         bb.fetch2.Fetch(sources, d).download()
 }
+
+# Revisions of sources, which are in no variable that the task reads.
+fetcher_hashes_dummyfunc() {
+    :
+}
+fetcher_hashes_dummyfunc[vardepvalue] = "${@bb.fetch2.get_hashvalue(d)}"
 
 addtask unpack after do_fetch
 do_unpack[dirs] = "${UNPACKDIR}"
@@ -32,11 +41,13 @@ base_do_patch() {
 }
 
 addtask configure after do_patch
+do_configure[dirs] = "${B}"
 base_do_configure() {
     :
 }
 
 addtask compile after do_configure
+do_compile[dirs] = "${B}"
 base_do_compile() {
     :
 }

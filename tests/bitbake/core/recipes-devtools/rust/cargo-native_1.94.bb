@@ -1,0 +1,3 @@
+SUMMARY = "Builds Rust packages"
+RUST_PROGRAM = "cargo"
+require rust-host.inc

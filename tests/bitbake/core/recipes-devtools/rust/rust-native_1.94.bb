@@ -1,0 +1,3 @@
+SUMMARY = "Compiles Rust"
+RUST_PROGRAM = "rustc"
+require rust-host.inc
