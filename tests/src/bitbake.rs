@@ -44,7 +44,7 @@ impl BitBake {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
         let wharf = Wharf::new(&build).env("CONTAINER_REGISTRY_URL", &format!("localhost:{port}"));
         let bitbake = Self { wharf, port, python, variables: Vec::new(), folder };
-        bitbake.layers(&[&own.join("core"), &Path::new(REPOSITORY).join("meta-wharf")]);
+        bitbake.layers(&[&own.join("core"), &Self::meta_wharf()]);
         bitbake.configure(&format!(
             "WHARF = \"{}\"\nCONTAINER_REGISTRY_URL = \"localhost:{port}\"\n",
             bitbake.wharf.program().display()
@@ -82,9 +82,40 @@ impl BitBake {
         self.folder.path().join("bitbake/core")
     }
 
+    /// The folder of `meta-wharf`.
+    pub fn meta_wharf() -> PathBuf {
+        Path::new(REPOSITORY).join("meta-wharf")
+    }
+
+    /// Writes a recipe into the core layer.
+    pub fn recipe(&self, name: &str, text: &str) {
+        let folder = self.core().join("recipes-test/test");
+        fs::create_dir_all(&folder).expect("make a folder");
+        fs::write(folder.join(name), text).expect("write a recipe");
+    }
+
     /// What the build left for a machine.
     pub fn deployed(&self, machine: &str, name: &str) -> PathBuf {
         self.path("tmp/deploy/images").join(machine).join(name)
+    }
+
+    /// Writes a recipe for an image of base-files into the core layer.
+    pub fn image(&self, name: &str, lines: &str) {
+        let folder = self.core().join("recipes-core/images");
+        fs::create_dir_all(&folder).expect("a folder for recipes");
+        let head =
+            "SUMMARY = \"An image\"\nLICENSE = \"MIT\"\nIMAGE_FSTYPES = \"tar\"\ninherit image\nIMAGE_INSTALL = \"base-files\"\n";
+        fs::write(folder.join(name).with_extension("bb"), [head, lines, "\n"].concat()).expect("write a recipe");
+    }
+
+    /// What a recipe for every architecture has installed.
+    pub fn installed(&self, recipe: &str, path: &str) -> PathBuf {
+        self.path("tmp/work/all").join(recipe).join("1.0/image").join(path)
+    }
+
+    /// What is in the root file system of an image.
+    pub fn rootfs(&self, image: &str, path: &str) -> PathBuf {
+        self.path("tmp/work/x86_64").join(image).join("1.0/rootfs").join(path)
     }
 
     /// Runs `bitbake` to its end, and its server too.
@@ -108,6 +139,17 @@ impl BitBake {
     }
 }
 
+impl Ran {
+    /// The tasks that BitBake started, as `RECIPE task`, in order.
+    pub fn started(&self) -> Vec<String> {
+        let task = |line: &str| {
+            let (recipe, task) = line.strip_prefix("NOTE: recipe ")?.strip_suffix(": Started")?.split_once(": task ")?;
+            Some(format!("{recipe} {task}"))
+        };
+        self.stdout.lines().filter_map(task).collect()
+    }
+}
+
 impl Drop for BitBake {
     fn drop(&mut self) {
         let storage = self.path("container-registry");
@@ -115,8 +157,7 @@ impl Drop for BitBake {
             self.wharf.run(&["stop", "--force"]);
         }
         // Servers of pseudo outlive what they served.
-        let tasks = ["tmp/work", "tmp/pseudo-base"].map(|folder| self.path(folder));
-        let found = Command::new("find").args(tasks).args(["-name", "pseudo.pid"]).output();
+        let found = Command::new("find").arg(self.path("")).args(["-name", "pseudo.pid"]).output();
         for pid in String::from_utf8_lossy(&found.map(|found| found.stdout).unwrap_or_default()).lines() {
             let state = Path::new(pid).parent().unwrap_or(Path::new("/"));
             let _ = Command::new("pseudo").arg("-S").env("PSEUDO_PREFIX", "/usr").env("PSEUDO_LOCALSTATEDIR", state).output();

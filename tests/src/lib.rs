@@ -23,6 +23,7 @@ mod scripted;
 mod server;
 mod small_disk;
 mod stage;
+mod tls;
 mod token_server;
 mod trace;
 
@@ -46,5 +47,6 @@ pub use scripted::{Asked, Reply, Scripted};
 pub use server::{Program, Server};
 pub use small_disk::SmallDisk;
 pub use stage::Stage;
+pub use tls::certify;
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Change, Trace};

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use tempfile::TempDir;
-use wharf_tests::{Config, Program, Reply, Scripted, Server, Wharf, image_of, random, run_tool, write_layout};
+use wharf_tests::{Config, Program, Reply, Scripted, Server, Wharf, certify, image_of, random, write_layout};
 
 const HTPASSWD: &str = "user:$2b$04$.3BSjQ/WTbWogFjFRPLvdOfLsB36AC.FwYM9FoGpGxon6Bt/mssVm\n";
 const PUSH: [&str; 4] = ["push", "app-oci", "--tag", "t"];
@@ -41,25 +41,6 @@ impl Secured {
         let address = format!("https://{}", self.address());
         Wharf::new(self.folder.path()).env("CONTAINER_REGISTRY_URL", &address)
     }
-}
-
-/// An authority `ca.crt`, and a server's certificate and key of it.
-fn certify(folder: &Path, names: &str) -> (PathBuf, PathBuf) {
-    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-    let authority =
-        ["req", "-x509", "-days", "2", "-subj", "/CN=Test authority", "-keyout", &path("ca.key"), "-out", &path("ca.crt")];
-    run_tool("openssl", &[&authority[..], &key].concat(), None);
-    let request = ["req", "-subj", "/CN=registry", "-keyout", &path("server.key"), "-out", &path("server.csr")];
-    run_tool("openssl", &[&request[..], &key].concat(), None);
-    fs::write(folder.join("names"), format!("subjectAltName={names}\n")).expect("write the names");
-    let sign = ["x509", "-req", "-days", "1", "-in", &path("server.csr"), "-CA", &path("ca.crt"), "-CAkey", &path("ca.key")];
-    run_tool(
-        "openssl",
-        &[&sign[..], &["-CAcreateserial", "-extfile", &path("names"), "-out", &path("server.crt")]].concat(),
-        None,
-    );
-    (folder.join("server.crt"), folder.join("server.key"))
 }
 
 const LOCAL: &str = "DNS:localhost,IP:127.0.0.1";

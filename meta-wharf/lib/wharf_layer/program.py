@@ -26,6 +26,11 @@ def path(d):
     return host(d) or os.path.join(d.getVar("STAGING_BINDIR_NATIVE"), "wharf")
 
 
+def native(d):
+    """The recipe that builds the program, for DEPENDS; empty when the host's is used."""
+    return "" if host(d) else "wharf-native"
+
+
 def use(d, *tasks):
     """Makes tasks run again when the program changes: by the native recipe, or by the checksum of the host's file."""
     program = host(d)

@@ -3,19 +3,25 @@
 
 import os
 import subprocess
+import tempfile
 
 import bb
 
 from . import program
 
-# What the program reads. A password is not among them: it would get into signatures and logs.
+# What the program reads, except for secrets.
 SETTINGS = (
     "CONTAINER_REGISTRY_URL CONTAINER_REGISTRY_NAMESPACE CONTAINER_REGISTRY_INSECURE CONTAINER_REGISTRY_TLS_VERIFY "
     "CONTAINER_REGISTRY_SECURE CONTAINER_REGISTRY_AUTH CONTAINER_REGISTRY_TAG_STRATEGY CONTAINER_REGISTRY_STORAGE "
     "CONTAINER_REGISTRY_AUTH_MODE CONTAINER_REGISTRY_AUTHFILE CONTAINER_REGISTRY_CREDSFILE CONTAINER_REGISTRY_USERNAME "
     "CONTAINER_REGISTRY_CERT_DAYS CONTAINER_REGISTRY_CA_DAYS CONTAINER_REGISTRY_CERT_SAN CONTAINER_REGISTRY_CA_CERT "
-    "CONTAINER_REGISTRY_IMAGES CONTAINER_REGISTRY_SEARCH_FIRST DOCKER_REGISTRY_INSECURE IMAGE_VERSION TARGET_ARCH"
+    "CONTAINER_REGISTRY_IMAGES CONTAINER_REGISTRY_SEARCH_FIRST DOCKER_REGISTRY_INSECURE DEPLOY_DIR_IMAGES IMAGE_VERSION TARGET_ARCH"
 ).split()
+# What it reads in the mode "env". Named here and not where they are read: BitBake would note their values in signatures.
+SECRETS = ("CONTAINER_REGISTRY_USER", "CONTAINER_REGISTRY_PASSWORD", "CONTAINER_REGISTRY_TOKEN")
+
+# How the program begins a warning.
+WARNING = "warning: "
 
 
 def is_on(d, name):
@@ -25,11 +31,13 @@ def is_on(d, name):
 
 def check(d):
     """Settings that exclude or imply one another."""
-    if is_on(d, "CONTAINER_REGISTRY_SECURE") and is_on(d, "CONTAINER_REGISTRY_INSECURE"):
-        bb.fatal("CONTAINER_REGISTRY_SECURE and CONTAINER_REGISTRY_INSECURE exclude each other: set one of them to \"0\".")
+    for name in ("CONTAINER_REGISTRY_SECURE", "CONTAINER_REGISTRY_AUTH"):
+        if is_on(d, name) and is_on(d, "CONTAINER_REGISTRY_INSECURE"):
+            bb.fatal(f"{name} and CONTAINER_REGISTRY_INSECURE exclude each other: set one of them to \"0\".")
     if is_on(d, "CONTAINER_REGISTRY_AUTH") and not is_on(d, "CONTAINER_REGISTRY_SECURE"):
         bb.warn("CONTAINER_REGISTRY_AUTH without CONTAINER_REGISTRY_SECURE would send passwords in the clear: secure mode is on. "
                 "Set CONTAINER_REGISTRY_SECURE = \"1\" to say so.")
+        d.setVar("CONTAINER_REGISTRY_SECURE", "1")
 
 
 def own_ca(d):
@@ -49,26 +57,35 @@ def environment(d):
     # Until the registry has made its own, there is none, and only secure mode needs it.
     if not is_on(d, "CONTAINER_REGISTRY_SECURE") and env.get("CONTAINER_REGISTRY_CA_CERT") == own_ca(d):
         del env["CONTAINER_REGISTRY_CA_CERT"]
-    env["DEPLOY_DIR_IMAGES"] = os.path.dirname(d.getVar("DEPLOY_DIR_IMAGE").rstrip("/"))
     return env
 
 
-def run(d, *arguments):
-    """Runs the program, and returns what it says; its failure is the task's."""
-    command = [program.found(d), *arguments]
-    result = subprocess.run(command, env=environment(d), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
-    if result.returncode != 0:
-        bb.fatal(f"wharf {arguments[0]} failed with code {result.returncode}: {result.stdout.strip()}")
-    return result.stdout
+def secrets(d):
+    """The part of the environment that only commands with credentials get."""
+    return {name: d.getVar(name) for name in SECRETS if d.getVar(name)}
+
+
+def run(d, *arguments, more=None):
+    """Runs the program, with more variables when given, and returns its results. What it says goes to the log, its warnings are the build's,
+    and its failure is the task's."""
+    said = []
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as results:
+        with subprocess.Popen([program.found(d), *arguments], env={**environment(d), **(more or {})}, stdin=subprocess.DEVNULL,
+                              stdout=results, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace") as process:
+            for line in process.stderr:
+                line = line.rstrip()
+                if line.startswith(WARNING):
+                    bb.warn(line[len(WARNING):])
+                else:
+                    bb.note(line)
+                    said.append(line)
+        if process.returncode != 0:
+            bb.fatal(f"wharf {arguments[0]} failed with code {process.returncode}:\n" + "\n".join(said))
+        results.seek(0)
+        return results.read()
 
 
 def write_script(d):
     """Writes container-registry.sh into the storage folder, and puts the program beside it."""
     program.install(d, os.path.join(d.getVar("CONTAINER_REGISTRY_STORAGE"), "bin"))
     bb.plain("Wrote " + run(d, "script").strip())
-
-
-def push(d):
-    """Pushes what the build has made, or what CONTAINER_REGISTRY_IMAGES names."""
-    bb.plain(run(d, "push", *(d.getVar("CONTAINER_REGISTRY_IMAGES") or "").split()).strip())

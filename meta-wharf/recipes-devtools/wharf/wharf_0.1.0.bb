@@ -1,6 +1,5 @@
 SUMMARY = "Container registry and image tool"
 DESCRIPTION = "A registry for the images of a build, and the program that packs, pushes, pulls and inspects them."
-HOMEPAGE = "https://github.com/wharf-registry/wharf"
 SECTION = "devel"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=e454836e0e54f44b8e9088615cfcd6c7"

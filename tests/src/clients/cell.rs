@@ -113,6 +113,19 @@ impl Cell {
         self.environment.push((name.into(), value.as_ref().to_owned()));
     }
 
+    /// Takes a variable away again.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Gives the cell an /etc of its own, the machine's but for what engines read, which is as in this folder.
+    #[track_caller]
+    pub fn with_etc(&self, folder: &Path) {
+        let script =
+            "cp -a /etc /run/etc && mount --bind /run/etc /etc && rm -rf /etc/containers /etc/docker && cp -R \"$1\"/. /etc/";
+        self.run("sh", [OsStr::new("-c"), OsStr::new(script), OsStr::new("sh"), folder.as_os_str()]).ok();
+    }
+
     /// Runs a program inside, to its end.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = S>) -> Output {

@@ -1,6 +1,7 @@
 //! A Docker engine of the test's own.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use super::{Cell, Output};
 
@@ -15,13 +16,19 @@ impl Docker {
     /// Starts one. It needs no list of insecure registries: to Docker those on loopback are.
     #[track_caller]
     pub fn start() -> Self {
-        let mut cell = Cell::new();
+        let cell = Cell::new();
+        let config = cell.write("daemon.json", "{}");
+        Self::start_in(cell, &config, &[])
+    }
+
+    /// Starts one in this cell, with this daemon.json, by a command that runs it, such as `nsenter` with options.
+    #[track_caller]
+    pub fn start_in(mut cell: Cell, config: &Path, by: &[&str]) -> Self {
         let socket = cell.path("docker.sock");
         cell.set("DOCKER_HOST", format!("unix://{}", socket.display()));
-        cell.write("daemon.json", "{}");
         let path = |option: &str, name: &str| format!("--{option}={}", cell.path(name).display());
         let arguments = [
-            path("config-file", "daemon.json"),
+            format!("--config-file={}", config.display()),
             path("data-root", "docker"),
             path("exec-root", "docker-exec"),
             path("pidfile", "docker.pid"),
@@ -30,7 +37,8 @@ impl Docker {
             "--ip6tables=false".to_owned(),
             "--bridge=none".to_owned(),
         ];
-        cell.start("dockerd", arguments, || cell.run("docker", ["version"]).succeeded());
+        let words: Vec<_> = by.iter().map(|word| (*word).to_owned()).chain(["dockerd".to_owned()]).chain(arguments).collect();
+        cell.start(&words[0], &words[1..], || cell.run("docker", ["version"]).succeeded());
         Self { cell }
     }
 

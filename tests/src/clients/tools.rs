@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 /// Programs and the Debian packages that bring them.
-const PACKAGES: [(&str, &str); 30] = [
+const PACKAGES: [(&str, &str); 33] = [
     ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("cp", "coreutils"),
+    ("curl", "curl"),
     ("date", "coreutils"),
     ("docker", "docker.io"),
+    ("docker-registry", "docker-registry"),
     ("dockerd", "docker.io"),
     ("fakeroot", "fakeroot"),
     ("getfattr", "attr"),
     ("gzip", "gzip"),
+    ("ip", "iproute2"),
     ("kill", "procps"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),

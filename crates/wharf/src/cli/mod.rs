@@ -39,6 +39,7 @@ impl Cli {
     pub fn is_data(&self) -> bool {
         match &self.command {
             Command::Catalog(_) => true,
+            Command::Push(options) => options.json,
             Command::List(options) => options.json,
             Command::Tags(options) => options.json,
             Command::Diff(options) => options.json,

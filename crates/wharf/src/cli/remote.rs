@@ -26,6 +26,12 @@ pub struct Push {
     /// Name in the registry, instead of the one that the file's name holds; for one PATH
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Only tell what would be pushed and to which tags, without the registry
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
     /// Credentials.
     #[command(flatten)]
     pub auth: AuthOptions,

@@ -68,26 +68,37 @@ base_do_populate_sysroot() {
     fi
 }
 
-# What images install: an archive of a package's files, with their owners; and what is known of them.
+# What images install: an archive of each package's files, with their owners; and what is known of them. A file is in the first package
+# whose FILES has it or a folder above it.
 PKGDEST = "${TMPDIR}/packages"
 addtask package_write after do_install before do_build
 do_package_write[fakeroot] = "1"
 do_package_write[vardepsexclude] += "PKGDEST PKGDATA_DIR"
+do_package_write[vardeps] += "PACKAGES ${@' '.join('FILES:' + package for package in d.getVar('PACKAGES').split())}"
 python base_do_package_write() {
+    import fnmatch
     import json
     import subprocess
-    source, archive = d.getVar("D"), os.path.join(d.getVar("PKGDEST"), d.getVar("PN") + ".tar")
-    bb.utils.mkdirhier(os.path.dirname(archive))
-    subprocess.run(["tar", "--numeric-owner", "-cf", archive, "-C", source, "."], check=True)
-    files = {}
+    source = d.getVar("D")
+    left = []
     for folder, folders, names in os.walk(source):
-        for name in names + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
-            path = os.path.join(folder, name)
-            files[path[len(source):]] = os.lstat(path).st_size
+        left += [os.path.join(folder, name)[len(source):] for name in sorted(folders) + sorted(names)]
     runtime = os.path.join(d.getVar("PKGDATA_DIR"), "runtime")
     bb.utils.mkdirhier(runtime)
-    with open(os.path.join(runtime, d.getVar("PN")), "w") as data:
-        data.write(f"PN: {d.getVar('PN')}\nPKGV: {d.getVar('PV')}\nFILES_INFO:{d.getVar('PN')}: {json.dumps(files, sort_keys=True)}\n")
+    bb.utils.mkdirhier(d.getVar("PKGDEST"))
+    for package in d.getVar("PACKAGES").split():
+        patterns = [pattern.rstrip("/") for pattern in (d.getVar("FILES:" + package) or "").split()]
+        mine = [path for path in left if any(fnmatch.fnmatch(path, p) or fnmatch.fnmatch(path, p + "/*") for p in patterns)]
+        left = [path for path in left if path not in mine]
+        archive = os.path.join(d.getVar("PKGDEST"), package + ".tar")
+        names = "".join("." + path + "\n" for path in mine)
+        subprocess.run(["tar", "--numeric-owner", "--no-recursion", "-cf", archive, "-C", source, "-T", "-"], input=names, text=True, check=True)
+        files = {path: os.lstat(source + path).st_size for path in mine if os.path.islink(source + path) or not os.path.isdir(source + path)}
+        with open(os.path.join(runtime, package), "w") as data:
+            data.write(f"PN: {d.getVar('PN')}\nPKGV: {d.getVar('PV')}\nFILES_INFO:{package}: {json.dumps(files, sort_keys=True)}\n")
+    files = [path for path in left if os.path.islink(source + path) or not os.path.isdir(source + path)]
+    if files:
+        bb.fatal(f"QA Issue: Files/directories were installed but not shipped in any package: {' '.join(files)} [installed-vs-shipped]")
 }
 
 addtask build after do_populate_sysroot

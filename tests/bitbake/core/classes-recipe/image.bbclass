@@ -18,11 +18,13 @@ IMAGE_POSTPROCESS_COMMAND ?= ""
 IMAGE_FEATURES[validitems] += "read-only-rootfs"
 
 python () {
+    # Functions that it names count for the signature, too.
+    d.setVarFlag("ROOTFS_POSTPROCESS_COMMAND", "func", "1")
     valid = (d.getVarFlag("IMAGE_FEATURES", "validitems") or "").split()
     valid += [key[len("FEATURE_PACKAGES_"):] for key in d.keys() if key.startswith("FEATURE_PACKAGES_")]
     for feature in (d.getVar("IMAGE_FEATURES") or "").split():
         if feature not in valid:
-            bb.fatal(f"'{feature}' in IMAGE_FEATURES is not a valid image feature. Valid features: {' '.join(sorted(valid))}")
+            raise bb.parse.SkipRecipe(f"'{feature}' in IMAGE_FEATURES is not a valid image feature. Valid features: {' '.join(sorted(valid))}")
 }
 
 addtask rootfs before do_build

@@ -71,9 +71,9 @@ pub fn choose(settings: &Settings, options: &Push) -> Result<Chosen, Failure> {
     if options.images.is_empty() {
         let wanted = settings.environment.get(&settings::IMAGES).unwrap_or_default();
         names = wanted.split_whitespace().map(str::to_owned).collect();
-        of_build(settings, &mut chosen, if names.is_empty() { Wanted::All } else { Wanted::Filter(&names) })?;
+        of_build(settings, &mut chosen, if names.is_empty() { Wanted::All } else { Wanted::Filter(&names) }, options.dry_run)?;
     } else if !names.is_empty() {
-        of_build(settings, &mut chosen, Wanted::Named(&names))?;
+        of_build(settings, &mut chosen, Wanted::Named(&names), options.dry_run)?;
     }
     Ok(chosen)
 }
@@ -104,8 +104,8 @@ impl Wanted<'_> {
     }
 }
 
-/// Adds what the build made, as far as it is wanted.
-fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Wanted<'_>) -> Result<(), Failure> {
+/// Adds what the build made, as far as it is wanted. That there is nothing is a failure, unless it is only to be told.
+fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Wanted<'_>, is_dry_run: bool) -> Result<(), Failure> {
     let places = places(settings);
     let Discovery { images, broken, warnings } = deploy::discover(&places, &ref_names).map_err(|error| {
         Failure::new(error.to_string())
@@ -146,8 +146,12 @@ fn of_build(settings: &Settings, chosen: &mut Chosen, wanted: Wanted<'_>) -> Res
     }
     let any = images.iter().map(|found| &found.name).chain(broken.iter().map(|broken| &broken.name)).any(|name| is_wanted(name));
     if !any && !matches!(wanted, Wanted::Named(_)) {
-        return Err(Failure::new(format!("no images found in {}", shown(&places)))
-            .hint("an image recipe makes them with IMAGE_FSTYPES = \"oci\""));
+        let text = format!("no images found in {}", shown(&places));
+        if is_dry_run {
+            ui::warn(&text);
+        } else {
+            return Err(Failure::new(text).hint("an image recipe makes them with IMAGE_FSTYPES = \"oci\""));
+        }
     }
     for found in images.into_iter().filter(|found| is_wanted(&found.name)) {
         match repository(settings, &found.name) {

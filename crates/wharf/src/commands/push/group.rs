@@ -1,5 +1,7 @@
 //! Images of one name: what their machines share under one tag.
 
+use std::fmt::{self, Display};
+
 use wharf_client::{Entry, Offer};
 use wharf_oci::{RepositoryName, Tag};
 
@@ -40,6 +42,16 @@ pub struct Overshadowed<'a> {
     pub tags: Vec<&'a Tag>,
     /// It gets none at all.
     pub everywhere: bool,
+}
+
+impl Display for Overshadowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { image, by, tags, .. } = self;
+        let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+        let (path, later) = (image.path.display(), by.path.display());
+        let tags = tags.join(", ");
+        write!(f, "{} from {path} does not get {tags}: {later} is for the same platform and was built later", image.shown)
+    }
 }
 
 /// The images whose place under a tag later ones take.

@@ -1,6 +1,7 @@
 //! `push`: finds what the build made, names it, works out its tags, and brings it to the registry.
 
 mod choose;
+mod dry_run;
 mod group;
 mod prepare;
 mod recompress;
@@ -18,7 +19,7 @@ use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
-use group::{Group, Overshadowed};
+use group::{Group, Overshadowed, overshadowed};
 use prepare::{Prepared, Tagging};
 
 /// Pushes.
@@ -43,6 +44,9 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
                     failed.push(name);
                 }
             }
+        }
+        if options.dry_run {
+            return dry_run::show(settings, prepared, options.json);
         }
         if !prepared.is_empty() {
             let progress = Arc::new(Progress::new());
@@ -134,14 +138,9 @@ impl Run<'_> {
     /// Takes out what a later image leaves no tag for. Where it was named, that it was not pushed is a failure.
     fn without_the_overshadowed(&mut self, images: Vec<Prepared>) -> Vec<Prepared> {
         let mut gone = Vec::new();
-        for Overshadowed { image, by, tags, everywhere } in group::overshadowed(&images) {
-            let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
-            let (path, later) = (image.path.display(), by.path.display());
-            let text = format!(
-                "{} from {path} does not get {}: {later} is for the same platform and was built later",
-                image.shown,
-                tags.join(", ")
-            );
+        for found in overshadowed(&images) {
+            let text = found.to_string();
+            let Overshadowed { image, everywhere, .. } = found;
             if everywhere {
                 gone.push(image.path.clone());
             }

@@ -72,6 +72,10 @@ impl Tagging {
 pub struct Prepared {
     /// What it is called in messages.
     pub shown: String,
+    /// Its name as the build, or the caller, gave it.
+    pub name: String,
+    /// The machine it was built for.
+    pub machine: Option<String>,
     /// Its repository.
     pub repository: RepositoryName,
     /// It was asked for by its path.
@@ -125,8 +129,8 @@ pub async fn prepare(
         layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
     }
     let tags = tags(settings, tagging, &shown, &tree).map_err(about)?;
-    let Candidate { repository, path, named, built, .. } = candidate;
-    Ok(Prepared { shown, repository, named, built, path, layout, _temporary: temporary, tree, tags })
+    let Candidate { repository, name, machine, path, named, built, .. } = candidate;
+    Ok(Prepared { shown, name, machine, repository, named, built, path, layout, _temporary: temporary, tree, tags })
 }
 
 /// The one image that is meant, or an index of all.

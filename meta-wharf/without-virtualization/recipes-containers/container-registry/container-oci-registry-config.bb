@@ -1,0 +1,1 @@
+require recipes-containers/wharf-registry/wharf-oci-registry-config.inc

@@ -1,0 +1,2 @@
+SUMMARY = "Of meta-virtualization"
+LICENSE = "MIT"

@@ -1,0 +1,3 @@
+SUMMARY = "A tool of the build host"
+LICENSE = "MIT"
+inherit native

@@ -1,0 +1,102 @@
+//! `meta-wharf` beside meta-virtualization, whose names and structure a layer of the tests has: nothing clashes, whichever comes first.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be, in what its cases share as well")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use wharf_tests::{BitBake, Ran};
+
+/// A build with both layers, meta-wharf before or after the other.
+fn beside(wharf_first: bool) -> BitBake {
+    let bitbake = BitBake::new();
+    let (core, wharf) = (bitbake.core(), BitBake::meta_wharf());
+    let virtualization = core.with_file_name("virtualization");
+    let two = if wharf_first { [&*wharf, &*virtualization] } else { [&*virtualization, &*wharf] };
+    bitbake.layers(&[&core, two[0], two[1]]);
+    bitbake
+}
+
+/// The recipe file of every recipe in a build, and its tasks.
+fn planned(bitbake: &BitBake, targets: &[&str]) -> (Ran, BTreeMap<String, PathBuf>, BTreeSet<String>) {
+    let ran = bitbake.ok(&[&["-g"], targets].concat());
+    let graph = fs::read_to_string(bitbake.path("task-depends.dot")).unwrap();
+    let (mut files, mut tasks) = (BTreeMap::new(), BTreeSet::new());
+    for line in graph.lines() {
+        if let Some((task, label)) = line.split_once(" [label=") {
+            let task = task.trim_matches('"').to_owned();
+            let file = label.trim_end_matches("\"]").rsplit("\\n").next().unwrap();
+            files.insert(task.rsplit_once('.').unwrap().0.to_owned(), PathBuf::from(file));
+            tasks.insert(task);
+        }
+    }
+    (ran, files, tasks)
+}
+
+/// Each name that both layers could have is theirs, once; ours have names of their own, and work.
+#[test]
+fn nothing_clashes_in_either_order() {
+    for wharf_first in [true, false] {
+        let bitbake = beside(wharf_first);
+        let virtualization = bitbake.core().with_file_name("virtualization");
+        let theirs = ["index", "populate", "ca"].map(|name| format!("container-registry-{name}"));
+        let theirs: Vec<_> = theirs
+            .iter()
+            .map(String::as_str)
+            .chain(["docker-registry-config", "container-oci-registry-config", "container-base"])
+            .collect();
+        let ours = ["wharf-registry-index", "wharf-registry-populate"];
+        let (ran, files, _) = planned(&bitbake, &[&["world"][..], &theirs, &ours].concat());
+        for word in ["WARNING", "ERROR", "Multiple", "multiple"] {
+            assert!(!ran.stdout.contains(word) && !ran.stderr.contains(word), "{word}: {ran}");
+        }
+        for name in theirs {
+            assert!(files[name].starts_with(&virtualization), "{name}: {files:?}");
+        }
+        for name in ours {
+            let folder = BitBake::meta_wharf().join("with-virtualization");
+            assert!(files[name].starts_with(&folder), "{name}: {files:?}");
+        }
+
+        // Their class does what it did.
+        bitbake.configure("CONTAINER_REGISTRY_TAG_STRATEGY = \"latest\"\nOCI_IMAGE_BACKEND = \"wharf\"");
+        let ran = bitbake.ok(&["container-registry-index", "-c", "container_registry_index"]);
+        assert!(ran.stdout.contains("pushed by skopeo\n"), "{ran}");
+        bitbake.ok(&["wharf-registry-index", "-c", "generate_registry_script"]);
+        bitbake.ok(&["container-base"]);
+        let script = bitbake.wharf.through(&bitbake.path("container-registry/container-registry.sh"));
+        script.ok(&["start"]);
+        for (recipe, task) in
+            [("wharf-registry-index", "container_registry_index"), ("wharf-registry-populate", "populate_registry")]
+        {
+            let ran = bitbake.ok(&[recipe]);
+            assert!(ran.stdout.contains(&format!("bitbake {recipe} -c {task}\n")), "{ran}");
+            let ran = bitbake.ok(&[recipe, "-c", task]);
+            assert!(ran.stdout.contains("/yocto/container-base:latest sha256:"), "{ran}");
+        }
+    }
+}
+
+/// OCI_IMAGE_BACKEND = "wharf" makes images by `wharf pack` in their image-oci, with a program of the host without any recipe for it; without
+/// it their own back end does.
+#[test]
+fn wharf_is_a_back_end_of_their_image_class() {
+    for wharf_first in [true, false] {
+        let bitbake = beside(wharf_first);
+        bitbake.ok(&["container-base"]);
+        let layout = bitbake.deployed("qemux86-64", "container-base-latest-oci");
+        assert_eq!(fs::read_to_string(layout.join("made-by")).unwrap(), "umoci\n");
+
+        bitbake.configure("OCI_IMAGE_BACKEND = \"wharf\"\nOCI_LAYER_MODE = \"multi\"\nOCI_LAYERS = \"etc:directories:/etc\"");
+        let (_, files, tasks) = planned(&bitbake, &["container-base"]);
+        assert!(tasks.contains("container-base.do_image_oci"), "{tasks:?}");
+        for name in ["wharf-native", "umoci-native"] {
+            assert!(!files.contains_key(name), "{files:?}");
+        }
+        bitbake.ok(&["container-base"]);
+        let layout = layout.to_str().unwrap();
+        let image = bitbake.wharf.ok(&["inspect", layout, "--json"]).json();
+        assert_eq!(image["images"][0]["platform"], "linux/amd64", "{image}");
+        assert_eq!(image["images"][0]["layers"].as_array().unwrap().len(), 2, "{image}");
+    }
+}
