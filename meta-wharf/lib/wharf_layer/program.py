@@ -71,16 +71,20 @@ def install(d, folder):
 def copy(program, target, folder):
     """Copies a program that was built so that it needs nothing of `folder`, which may go away. False, with a warning, when it does not run
     like that: libraries may be missing, or be older than those that it was built with where a shared state cache has it from elsewhere."""
-    with open(program, "rb") as built:
-        content = elf.with_own_loader(built.read(), folder)
-    with open(target, "wb") as made:
-        made.write(content)
-    os.chmod(target, 0o755)
-    result = subprocess.run([target, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            errors="replace", check=False)
-    if result.returncode == 0:
+    try:
+        with open(program, "rb") as built:
+            content = elf.with_own_loader(built.read(), folder)
+        with open(target, "wb") as made:
+            made.write(content)
+        os.chmod(target, 0o755)
+        subprocess.run([target, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                       errors="replace", check=True)
         return True
-    os.unlink(target)
+    except subprocess.CalledProcessError as error:
+        reason = error.stdout.strip()
+    except (OSError, ValueError) as error:
+        reason = error
+    bb.utils.remove(target)
     bb.warn(f"container-registry.sh will not work without {folder}: the program of wharf-native does not run with this machine's own "
-            f"libraries ({result.stdout.strip()}). Set WHARF to a program of this machine to change that.")
+            f"libraries ({reason}). Set WHARF to a program of this machine to change that.")
     return False
