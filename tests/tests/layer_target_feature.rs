@@ -66,6 +66,14 @@ fn the_engine_of_an_image_decides() {
     // Who says what the feature is needs no engine.
     assert_eq!(has(&bitbake, "mine"), (false, false));
     assert!(bitbake.rootfs("mine", "etc/services").exists());
+    let other = bitbake.path("distribution");
+    layer(&other, "distribution");
+    let conf = fs::read_to_string(other.join("conf/layer.conf")).unwrap();
+    fs::write(other.join("conf/layer.conf"), conf + "FEATURE_PACKAGES_container-registry = \"netbase\"\n").unwrap();
+    bitbake.layers(&[&bitbake.core(), &other, &BitBake::meta_wharf()]);
+    bitbake.image("of-a-layer", "");
+    bitbake.ok(&["of-a-layer"]);
+    assert!(bitbake.rootfs("of-a-layer", "etc/services").exists());
 }
 
 /// Containers and what only starts another system get nothing and need no engine; what else asks fails alone, with the reason.
@@ -170,7 +178,7 @@ fn beside_meta_virtualization_names_are_our_own() {
     let other = bitbake.path("meta-virtualization");
     layer(&other, "virtualization-layer");
     let core = bitbake.core();
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../meta-wharf");
+    let ours = BitBake::meta_wharf();
     let twins = ["wharf-oci-registry-config", "wharf-docker-registry-config", "wharf-registry-ca"];
     fs::create_dir_all(bitbake.path("container-registry/pki")).unwrap();
     wharf_tests::certify(&bitbake.path("container-registry/pki"), "DNS:localhost");
