@@ -58,5 +58,6 @@ fn it_leaves_out_what_gives_way() {
     }
     let ran = build.wharf.ok(&["push", "--strategy", "latest", "--dry-run"]);
     assert_eq!(ran.stdout.lines().count(), 1, "{ran}");
+    assert!(build.nothing_was_sent(), "{ran}");
     ran.says("is for the same platform and was built later");
 }

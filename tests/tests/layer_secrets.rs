@@ -65,7 +65,7 @@ fn secrets_are_written_nowhere() {
     fs::write(&auth, entry.to_string()).unwrap();
     bitbake.configure(&format!(
         "CONTAINER_REGISTRY_URL = \"{}\"\nCONTAINER_REGISTRY_USERNAME = \"u\"\nCONTAINER_REGISTRY_PASSWORD = \"{}\"\n\
-         CONTAINER_REGISTRY_CREDSFILE = \"{}\"\nCONTAINER_REGISTRY_AUTHFILE = \"{}\"",
+         export CONTAINER_REGISTRY_PASSWORD\nCONTAINER_REGISTRY_CREDSFILE = \"{}\"\nCONTAINER_REGISTRY_AUTHFILE = \"{}\"",
         basic.address(),
         PASSWORD[0],
         creds.display(),
@@ -89,8 +89,9 @@ fn secrets_are_written_nowhere() {
         assert_eq!(told(&basic), Some(format!("Basic {encoded}")), "{mode}");
     }
     let bitbake = bitbake.env("CONTAINER_REGISTRY_TOKEN", TOKEN).env("BB_ENV_PASSTHROUGH_ADDITIONS", "CONTAINER_REGISTRY_TOKEN");
+    bitbake.configure(&format!("CONTAINER_REGISTRY_URL = \"{}\"\nexport CONTAINER_REGISTRY_TOKEN", bearer.address()));
     // A task in shell is to run now: its script would hold what is exported.
-    bitbake.configure(&format!("CONTAINER_REGISTRY_URL = \"{}\"\nOCI_IMAGE_CMD = \"/bin/true\"", bearer.address()));
+    bitbake.configure("OCI_IMAGE_CMD = \"/bin/true\"");
     everything(&bitbake, "env");
     assert_eq!(told(&bearer), Some(format!("Bearer {TOKEN}")));
     // The signatures of tasks without stamp as well.
