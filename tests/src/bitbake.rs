@@ -1,5 +1,6 @@
 //! The real BitBake, from PyPI, over `meta-wharf` and a small core layer of the tests' own.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
@@ -92,6 +93,21 @@ impl BitBake {
         let folder = self.core().join("recipes-test/test");
         fs::create_dir_all(&folder).expect("make a folder");
         fs::write(folder.join(name), text).expect("write a recipe");
+    }
+
+    /// Lets `lines`, python with `d` for a recipe, run whenever one was parsed; what it passes to `note` is in [`notes`](Self::notes).
+    pub fn spy(&self, lines: &str) {
+        fs::create_dir_all(self.path("classes")).expect("make a folder");
+        let head = "addhandler spy\nspy[eventmask] = \"bb.event.RecipeParsed\"\npython spy() {\n    def note(text):\n        \
+                    with open(d.expand(\"${TOPDIR}/notes\"), \"a\") as out:\n            out.write(text + \"\\n\")\n";
+        let lines = lines.lines().map(|line| format!("    {line}\n")).collect::<String>();
+        fs::write(self.path("classes/spy.bbclass"), format!("{head}{lines}}}\n")).expect("write a class");
+        self.configure("INHERIT += \"spy\"");
+    }
+
+    /// What was noted, each once.
+    pub fn notes(&self) -> BTreeSet<String> {
+        fs::read_to_string(self.path("notes")).expect("notes").lines().map(str::to_owned).collect()
     }
 
     /// What the build left for a machine.

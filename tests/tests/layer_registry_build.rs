@@ -12,18 +12,6 @@ use wharf_tests::{BitBake, run_tool};
 const INDEX: &str = "container-registry-index";
 const SCRIPT: &str = "container-registry/container-registry.sh";
 
-/// Notes the tasks that may use the network, in the file `network` of the build directory.
-const SPY: &str = r#"
-addhandler spy
-spy[eventmask] = "bb.event.RecipeParsed"
-python spy() {
-    with open(d.expand("${TOPDIR}/network"), "a") as out:
-        for task in d.getVar("__BBTASKS") or []:
-            if d.getVarFlag(task, "network"):
-                out.write(d.getVar("PN") + "." + task + "\n")
-}
-"#;
-
 /// Every task of a build, as `RECIPE.TASK`.
 fn planned(bitbake: &BitBake, targets: &[&str]) -> BTreeSet<String> {
     bitbake.ok(&[&["-g"], targets].concat());
@@ -37,14 +25,14 @@ fn planned(bitbake: &BitBake, targets: &[&str]) -> BTreeSet<String> {
 #[test]
 fn no_task_of_a_build_may_use_the_network() {
     let bitbake = BitBake::new();
-    fs::create_dir(bitbake.path("classes")).unwrap();
-    fs::write(bitbake.path("classes/spy.bbclass"), SPY).unwrap();
-    bitbake.configure("INHERIT += \"spy\"\nBB_NO_NETWORK = \"1\"");
+    bitbake.spy(
+        "for task in d.getVar('__BBTASKS'):\n    if d.getVarFlag(task, 'network'):\n        note(d.getVar('PN') + '.' + task)",
+    );
+    bitbake.configure("BB_NO_NETWORK = \"1\"");
     let planned = planned(&bitbake, &["world", "container-base"]);
     assert!(planned.contains("container-base.do_image_oci"), "{planned:?}");
     assert!(!planned.iter().any(|task| task.contains("registry-index") || task.contains("registry-populate")), "{planned:?}");
-    let network = fs::read_to_string(bitbake.path("network")).unwrap();
-    let network: BTreeSet<_> = network.lines().map(str::to_owned).collect();
+    let network = bitbake.notes();
     assert!(network.contains("container-registry-index.do_container_registry_index"), "{network:?}");
     assert!(network.contains("container-registry-populate.do_populate_registry"), "{network:?}");
     let wrong: Vec<_> = planned.intersection(&network).filter(|task| !task.ends_with(".do_fetch")).collect();

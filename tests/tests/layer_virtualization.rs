@@ -38,6 +38,7 @@ fn planned(bitbake: &BitBake, targets: &[&str]) -> (Ran, BTreeMap<String, PathBu
 fn nothing_clashes_in_either_order() {
     for wharf_first in [true, false] {
         let bitbake = beside(wharf_first);
+        bitbake.spy("note(d.getVar('PN') + ' ' + d.getVar('FILE'))");
         let virtualization = bitbake.core().with_file_name("virtualization");
         let theirs = ["index", "populate", "ca"].map(|name| format!("container-registry-{name}"));
         let theirs: Vec<_> = theirs
@@ -50,6 +51,9 @@ fn nothing_clashes_in_either_order() {
         for word in ["WARNING", "ERROR", "Multiple", "multiple"] {
             assert!(!ran.stdout.contains(word) && !ran.stderr.contains(word), "{word}: {ran}");
         }
+        let recipes = bitbake.notes();
+        let names: BTreeSet<_> = recipes.iter().map(|line| line.split_once(' ').unwrap().0).collect();
+        assert_eq!(names.len(), recipes.len(), "one recipe for each name: {recipes:?}");
         for name in theirs {
             assert!(files[name].starts_with(&virtualization), "{name}: {files:?}");
         }

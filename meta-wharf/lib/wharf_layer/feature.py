@@ -38,6 +38,6 @@ def packages(d):
     return found
 
 
-def commands(d):
-    """What is done to the root file system of this image for it."""
-    return "wharf_merge_daemon_json" if is_for(d) and engine.of(d) in engine.DOCKER else ""
+def merges(d):
+    """Whether a daemon.json is to be merged in this image."""
+    return is_for(d) and engine.of(d) in engine.DOCKER

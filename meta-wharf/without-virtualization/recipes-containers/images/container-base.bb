@@ -1,4 +1,6 @@
 SUMMARY = "A small base for containers: a shell, and the files that programs expect"
+DESCRIPTION = "An image to run as a container or to build others on, with busybox for its shell and tools."
+SECTION = "containers"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 

@@ -1,0 +1,3 @@
+SUMMARY = "Rust's standard library, which the machine's own toolchain brings"
+LICENSE = "MIT"
+BBCLASSEXTEND = "nativesdk"
