@@ -11,7 +11,7 @@ WHARF_SRC_URI ?= "${WHARF_SRC_CHECKOUT}"
 WHARF_SRCREV ?= "INVALID"
 
 # The sources of all members, for Cargo reads them even when it builds only one.
-WHARF_SRC_CHECKOUT = " \
+WHARF_SRC_CHECKOUT = "\
     file://.cargo/config.toml;subdir=${BP} \
     file://Cargo.lock;subdir=${BP} \
     file://Cargo.toml;subdir=${BP} \
@@ -22,7 +22,7 @@ WHARF_SRC_CHECKOUT = " \
     file://tests/Cargo.toml;subdir=${BP} \
     file://tests/src;subdir=${BP} \
 "
-FILESEXTRAPATHS:prepend := "${WHARF_LAYERDIR}/..:"
+FILESPATH .= ":${WHARF_LAYERDIR}/.."
 
 # The registry of crates, or a copy of it. This is what Cargo calls its own, whose host's name has a dot in the place of the dash.
 WHARF_CRATES_HOST ?= "${@'crates-io'.replace('-', '.')}"

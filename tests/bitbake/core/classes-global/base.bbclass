@@ -1,4 +1,4 @@
-inherit logging utils
+inherit logging
 
 addhandler base_eventhandler
 base_eventhandler[eventmask] = "bb.event.ConfigParsed"
