@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use wharf_oci::{Found, look};
+use wharf_oci::is_there;
 
 /// What is demanded of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Verifier {
         let made = self.strict.get_or_init(|| {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            for file in self.tls.authorities.iter().filter(|file| look(file).is_ok_and(|found| found != Found::Nothing)) {
+            for file in self.tls.authorities.iter().filter(|file| is_there(file)) {
                 let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
                 let certificates = CertificateDer::pem_file_iter(file).map_err(|error| named(&error))?;
                 for certificate in certificates {

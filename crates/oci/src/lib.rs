@@ -21,7 +21,7 @@ pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, DigestText, Hasher, SavedState};
 pub use document::{Document, DocumentError, ImageConfig, ImageIndex, ImageManifest, MAX_MANIFEST};
 pub use layout::{Layout, LayoutError, LayoutKind, LayoutWriter, NamedImage, Place, Staged, write_archive};
-pub use look::{Found, look};
+pub use look::{Found, is_there, look};
 pub use manifest::{Manifest, ManifestError, Need, Referenced};
 pub use name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
 pub use platform::{Platform, PlatformError};

@@ -40,6 +40,11 @@ pub fn look(path: &Path) -> io::Result<Found> {
     })
 }
 
+/// Whether something lies at a path. What cannot be looked at counts as nothing.
+pub fn is_there(path: &Path) -> bool {
+    look(path).is_ok_and(|found| found != Found::Nothing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +62,8 @@ mod tests {
         assert_eq!(found("link").unwrap(), Found::File(4));
         assert_eq!(found("dangling").unwrap(), Found::Nothing);
         assert_eq!(look(Path::new("/dev/null")).unwrap(), Found::Other);
+        assert!(is_there(&file) && is_there(folder.path()));
+        assert!(!is_there(&folder.path().join("dangling")) && !is_there(&folder.path().join("file/below")));
         assert_eq!(found("file/below").unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 }

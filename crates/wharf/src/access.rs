@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wharf_client::{Access, Address, Credential, Credentials, CredentialsFile, Patience, Tls, Verify, from_variables};
-use wharf_oci::{Found, look};
+use wharf_oci::is_there;
 
 use crate::cli::{AuthMode, AuthOptions};
 use crate::settings::{self, Settings, SettingsError, Variable};
@@ -54,10 +54,6 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
     let authorities = own.into_iter().chain(authorities(&address.authority, named)?).collect();
     let tls = Tls { verify, authorities };
     Ok(Access { address, credentials, tls, patience: patience(settings)? })
-}
-
-fn is_there(path: &Path) -> bool {
-    look(path).is_ok_and(|found| found != Found::Nothing)
 }
 
 /// The authorities to believe for a host: the one named, which must be there, and those that the machine's engines believe for it.

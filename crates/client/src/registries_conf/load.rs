@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wharf_oci::{Found, look};
+use wharf_oci::is_there;
 
 use super::file;
 use super::{Registries, RegistriesError};
@@ -32,8 +32,7 @@ impl Files {
     fn of(environment: &Environment, system: &Path) -> Self {
         let user = environment.path("HOME").map(|home| home.join(IN_HOME));
         let named = environment.path("CONTAINERS_REGISTRIES_CONF");
-        let user_main =
-            user.as_ref().map(|folder| folder.join(FILE)).filter(|file| look(file).is_ok_and(|found| found != Found::Nothing));
+        let user_main = user.as_ref().map(|folder| folder.join(FILE)).filter(|file| is_there(file));
         // Who has a file of their own is not bothered with the machine's drop-ins.
         let follows_system = named.is_some() || user_main.is_none();
         let folders = match environment.path("CONTAINERS_REGISTRIES_CONF_DIR") {

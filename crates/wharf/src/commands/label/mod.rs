@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use wharf_oci::{Found, Layout, LayoutKind, LayoutWriter, NamedImage, look};
+use wharf_oci::{Layout, LayoutKind, LayoutWriter, NamedImage, is_there};
 use wharf_yocto::words;
 
 use super::usage_of;
@@ -68,7 +68,7 @@ fn place(argument: &str) -> Result<(PathBuf, Option<Pick>), Failure> {
     match layout_path::find(bare) {
         Some(found) => Ok(found),
         // What it lacks is told by who opens it.
-        None if look(Path::new(bare)).is_ok_and(|found| found != Found::Nothing) => Ok((bare.into(), None)),
+        None if is_there(Path::new(bare)) => Ok((bare.into(), None)),
         None => Err(Failure::new(format!("{argument} not found"))
             .hint("labels are put on the images of a layout in a folder, and there is no such folder")),
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_client::Tree;
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Document, Found, Layout, LayoutWriter, Platform, look};
+use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutWriter, Platform, is_there};
 
 use super::usage_of;
 use crate::cli::Pull;
@@ -155,7 +155,7 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
 fn take_in(mut writer: LayoutWriter, tree: &Tree, staging: &Path, name: Option<&str>) -> Result<(), wharf_oci::LayoutError> {
     for blob in &tree.blobs {
         let file = staging.join(partial(&blob.digest));
-        if look(&file).is_ok_and(|found| found != Found::Nothing) {
+        if is_there(&file) {
             writer.adopt_file(&file, &blob.digest)?;
         }
     }
