@@ -1,0 +1,2 @@
+//! The first process of vdkr's virtual machine.
+fn main() {}

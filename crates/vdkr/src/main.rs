@@ -1,0 +1,2 @@
+//! Runs the container images of a build for their own architecture, without root or a daemon.
+fn main() {}
