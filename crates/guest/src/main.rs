@@ -1,2 +1,33 @@
 //! The first process of vdkr's virtual machine.
-fn main() {}
+//!
+//! It sets the machine up, says that it is ready on a serial port, and does what is asked there: it mounts the disks of one container, has
+//! `crun` start it, and carries its streams. It never decides anything of its own, and ends with its machine.
+#![deny(unsafe_code)]
+
+mod boot;
+mod container;
+mod disks;
+mod error;
+mod link;
+mod modules;
+mod network;
+mod processes;
+mod reaper;
+mod serve;
+mod streams;
+mod wake;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The container of the warm-up runs this very program, under another name.
+    if std::env::args_os().next().is_some_and(|name| name.to_string_lossy().trim_start_matches('/') == container::WARM_UP) {
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = boot::set_up().and_then(|ports| serve::serve(ports)) {
+        // The console is all that is left to say it on; a machine whose first process ends stops with a panic, which says less.
+        eprintln!("vdkr-guest: {error}");
+    }
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,81 @@
+//! The machine's two disks, put together to the root of a container.
+//!
+//! A snapshot was taken with placeholders in their place. Nothing but the kernel's look for partitions has ever read them before
+//! [`Disks::mount`], and what that left in memory is dropped first.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::error::{Doing, GuestError, make_folder};
+
+/// The layers of the image, as one file system.
+const IMAGE: &str = "/dev/vda";
+/// What the container changes.
+const CHANGES: &str = "/dev/vdb";
+
+const LOWER: &str = "/run/vdkr/image";
+const DISK: &str = "/run/vdkr/disk";
+const ROOT: &str = "/run/vdkr/root";
+
+/// Drop what the kernel remembers of a block device (`BLKFLSBUF`, `<linux/fs.h>`).
+const FLUSH_BUFFERS: libc::Ioctl = 0x1261;
+
+/// The mounted disks.
+pub struct Disks {
+    _private: (),
+}
+
+impl Disks {
+    /// Mount the disks and put the container's root together.
+    ///
+    /// # Errors
+    /// A disk that is not what it should be.
+    pub fn mount() -> Result<Self, GuestError> {
+        for device in [IMAGE, CHANGES] {
+            forget(device).doing(|| format!("forget what {device} held"))?;
+        }
+        for folder in [LOWER, DISK, ROOT] {
+            make_folder(folder)?;
+        }
+        mount(IMAGE, LOWER, "erofs", MountFlags::RDONLY, None).doing(|| "mount the image".to_owned())?;
+        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard")).doing(|| "mount the container's disk".to_owned())?;
+        for folder in ["upper", "work"] {
+            make_folder(Path::new(DISK).join(folder))?;
+        }
+        // Without redirect_dir and metacopy what is in `upper` is a layer as image-spec has it.
+        let options = c"lowerdir=/run/vdkr/image,upperdir=/run/vdkr/disk/upper,workdir=/run/vdkr/disk/work,redirect_dir=off,metacopy=off";
+        mount("overlay", ROOT, "overlay", MountFlags::empty(), Some(options)).doing(|| "put image and changes together".to_owned())?;
+        Ok(Self { _private: () })
+    }
+
+    /// The container's root.
+    pub fn root(&self) -> &'static Path {
+        Path::new(ROOT)
+    }
+
+    /// What the container has changed.
+    pub fn changes(&self) -> PathBuf {
+        Path::new(DISK).join("upper")
+    }
+
+    /// Write everything out and let go of the disks.
+    ///
+    /// # Errors
+    /// When something still uses them.
+    pub fn finish(self) -> Result<(), GuestError> {
+        for folder in [ROOT, DISK, LOWER] {
+            unmount(folder, UnmountFlags::empty()).doing(|| format!("unmount {folder}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn forget(device: &str) -> std::io::Result<()> {
+    let device = File::open(device)?;
+    // SAFETY: this request has no argument that is read.
+    if unsafe { libc::ioctl(device.as_raw_fd(), FLUSH_BUFFERS, 0) } < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}

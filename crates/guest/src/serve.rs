@@ -1,0 +1,116 @@
+//! What the host asks, one thing after another.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::thread;
+
+use wharf_guest_protocol::{CONTROL, Event, Report, Request, Stream, StreamKind, Task, read};
+
+use crate::boot::Ports;
+use crate::container::{Running, warm_up};
+use crate::error::{Doing, GuestError};
+use crate::link::Link;
+use crate::processes::Processes;
+use crate::reaper::Reaper;
+use crate::wake::wake;
+
+/// The machine as its host sees it.
+struct Guest {
+    reaper: Arc<Reaper>,
+    processes: Arc<Processes>,
+    container: Option<Running>,
+    /// Requests for files of the host go out here.
+    _volumes: File,
+}
+
+/// Do what the host asks until it is gone.
+///
+/// # Errors
+/// When the port fails or what comes from it is no message.
+pub fn serve(ports: Ports) -> Result<(), GuestError> {
+    let mut from = ports.control.try_clone().doing(|| "use the control port".to_owned())?;
+    let link = Arc::new(Link::new(ports.control));
+    let reaper = Arc::new(Reaper::default());
+    let waiting = Arc::clone(&reaper);
+    thread::Builder::new().name("reaper".to_owned()).spawn(move || waiting.run()).doing(|| "start a thread".to_owned())?;
+    let processes = Arc::new(Processes::new(Arc::clone(&link), Arc::clone(&reaper)));
+    let mut guest = Guest { reaper, processes, container: None, _volumes: ports.volumes };
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    link.tell(&Event::Ready { kernel, version: env!("CARGO_PKG_VERSION").to_owned() });
+    loop {
+        let frame = match read(&mut from) {
+            Ok(Some(frame)) => frame,
+            // The host's side of a port closes when a snapshot is taken, and opens again when its machine is restored.
+            Ok(None) => {
+                wait_for_host(&from);
+                continue;
+            }
+            Err(error) => return Err(GuestError::Asked(format!("the control port fails: {error}"))),
+        };
+        if frame.channel == CONTROL {
+            let request = serde_json::from_slice(&frame.payload);
+            let request = request.map_err(|error| GuestError::Asked(format!("a message from the host is none: {error}")))?;
+            guest.answer(&link, request);
+        } else if let Some(stream) = Stream::of_channel(frame.channel).filter(|stream| stream.kind == StreamKind::In) {
+            guest.processes.feed(stream, frame.payload);
+        }
+    }
+}
+
+/// Wait until the host has opened its side.
+fn wait_for_host(port: &File) {
+    let mut watched = [rustix::event::PollFd::new(port, rustix::event::PollFlags::IN)];
+    let _ = rustix::event::poll(&mut watched, None);
+    if watched[0].revents().contains(rustix::event::PollFlags::HUP) {
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+impl Guest {
+    fn answer(&mut self, link: &Link, request: Request) {
+        match request {
+            Request::Ask { id, task } => link.tell(&match self.perform(task) {
+                Ok(report) => Event::Done { id, report },
+                Err(error) => Event::Failed { id, code: error.code(), message: error.to_string() },
+            }),
+            Request::Signal { process, signal } => self.processes.signal(process, signal),
+            Request::Resize { process, terminal } => self.processes.resize(process, terminal),
+            Request::Credit { stream, bytes } => self.processes.give(stream, bytes),
+        }
+    }
+
+    fn perform(&mut self, task: Task) -> Result<Option<Report>, GuestError> {
+        match task {
+            Task::WarmUp => warm_up(&self.reaper).map(|()| None),
+            Task::Wake { random, unix_nanos } => wake(&random, unix_nanos).map(|()| None),
+            Task::Start { process, container } => {
+                if self.container.is_some() {
+                    return Err(GuestError::Asked("this machine has its container".to_owned()));
+                }
+                let (running, pid, ends) = Running::start(&self.reaper, *container)?;
+                self.container = Some(running);
+                self.processes.add(process, pid, ends)?;
+                Ok(Some(Report::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }))
+            }
+            Task::Exec { process, spec } => {
+                let (pid, ends) = self.running()?.exec(&self.reaper, &spec)?;
+                self.processes.add(process, pid, ends)?;
+                Ok(Some(Report::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }))
+            }
+            Task::Pause => self.running()?.pause(&self.reaper).map(|()| None),
+            Task::Resume => self.running()?.resume(&self.reaper).map(|()| None),
+            Task::Finish => {
+                if let Some(running) = self.container.take() {
+                    running.finish(&self.reaper)?;
+                }
+                rustix::fs::sync();
+                Ok(None)
+            }
+            other => Err(GuestError::Asked(format!("this guest does not know the task {other:?}"))),
+        }
+    }
+
+    fn running(&self) -> Result<&Running, GuestError> {
+        self.container.as_ref().ok_or_else(|| GuestError::Asked("this machine has no container".to_owned()))
+    }
+}
