@@ -1,7 +1,7 @@
 //! The first process of vdkr's virtual machine.
 //!
-//! It sets the machine up, says that it is ready on a serial port, and does what is asked there: it mounts the disks of one container, has
-//! `crun` start it, and carries its streams. It never decides anything of its own, and ends with its machine.
+//! It sets the machine up, says that it is ready on a serial port, and does what is asked there: it mounts the disks of one container,
+//! has the [`runtime`] start it, and carries its streams. It never decides anything of its own, and ends with its machine.
 #![deny(unsafe_code)]
 
 mod boot;
@@ -13,6 +13,7 @@ mod modules;
 mod network;
 mod processes;
 mod reaper;
+mod runtime;
 mod serve;
 mod streams;
 mod wake;
@@ -20,11 +21,19 @@ mod wake;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The container of the warm-up runs this very program, under another name.
-    if std::env::args_os().next().is_some_and(|name| name.to_string_lossy().trim_start_matches('/') == container::WARM_UP) {
-        return ExitCode::SUCCESS;
+    let name = std::env::args_os().next().unwrap_or_default();
+    match name.to_string_lossy().trim_start_matches('/') {
+        container::WARM_UP => ExitCode::SUCCESS,
+        runtime::WORKER => match runtime::work() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        _ => be_first(),
     }
-    if let Err(error) = boot::set_up().and_then(|ports| serve::serve(ports)) {
+}
+
+fn be_first() -> ExitCode {
+    if let Err(error) = boot::set_up().and_then(serve::serve) {
         // The console is all that is left to say it on; a machine whose first process ends stops with a panic, which says less.
         eprintln!("vdkr-guest: {error}");
     }

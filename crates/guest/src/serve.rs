@@ -12,11 +12,13 @@ use crate::error::{Doing, GuestError};
 use crate::link::Link;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
+use crate::runtime::Runtime;
 use crate::wake::wake;
 
 /// The machine as its host sees it.
 struct Guest {
     reaper: Arc<Reaper>,
+    runtime: Runtime,
     processes: Arc<Processes>,
     container: Option<Running>,
     /// Requests for files of the host go out here.
@@ -34,7 +36,8 @@ pub fn serve(ports: Ports) -> Result<(), GuestError> {
     let waiting = Arc::clone(&reaper);
     thread::Builder::new().name("reaper".to_owned()).spawn(move || waiting.run()).doing(|| "start a thread".to_owned())?;
     let processes = Arc::new(Processes::new(Arc::clone(&link), Arc::clone(&reaper)));
-    let mut guest = Guest { reaper, processes, container: None, _volumes: ports.volumes };
+    let runtime = Runtime::start(&reaper)?;
+    let mut guest = Guest { reaper, runtime, processes, container: None, _volumes: ports.volumes };
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     link.tell(&Event::Ready { kernel, version: env!("CARGO_PKG_VERSION").to_owned() });
     loop {
@@ -81,27 +84,27 @@ impl Guest {
 
     fn perform(&mut self, task: Task) -> Result<Option<Report>, GuestError> {
         match task {
-            Task::WarmUp => warm_up(&self.reaper).map(|()| None),
+            Task::WarmUp => warm_up(&self.reaper, &self.runtime).map(|()| None),
             Task::Wake { random, unix_nanos } => wake(&random, unix_nanos).map(|()| None),
             Task::Start { process, container } => {
                 if self.container.is_some() {
                     return Err(GuestError::Asked("this machine has its container".to_owned()));
                 }
-                let (running, pid, ends) = Running::start(&self.reaper, *container)?;
+                let (running, pid, ends) = Running::start(&self.runtime, *container)?;
                 self.container = Some(running);
                 self.processes.add(process, pid, ends)?;
                 Ok(Some(Report::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }))
             }
             Task::Exec { process, spec } => {
-                let (pid, ends) = self.running()?.exec(&self.reaper, &spec)?;
+                let (pid, ends) = self.running()?.exec(&self.runtime, &spec)?;
                 self.processes.add(process, pid, ends)?;
                 Ok(Some(Report::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }))
             }
-            Task::Pause => self.running()?.pause(&self.reaper).map(|()| None),
-            Task::Resume => self.running()?.resume(&self.reaper).map(|()| None),
+            Task::Pause => self.running()?.pause(&self.runtime).map(|()| None),
+            Task::Resume => self.running()?.resume(&self.runtime).map(|()| None),
             Task::Finish => {
                 if let Some(running) = self.container.take() {
-                    running.finish(&self.reaper)?;
+                    running.finish(&self.runtime)?;
                 }
                 rustix::fs::sync();
                 Ok(None)

@@ -9,7 +9,7 @@ fn main() {
     let dir = Path::new(&a[2]);
     let t = Instant::now();
     let qemu = Qemu::find(architecture, None, &std::env::var_os("PATH").unwrap(), dir).unwrap();
-    let shape = Shape { qemu, architecture, accelerator: Accelerator::Tcg, memory: 512, cpus: 1, kernel: dir.join("kernel"), initramfs: dir.join("initramfs"), disk: 8 << 30, program: "x".into() };
+    let shape = Shape { qemu, architecture, accelerator: Accelerator::Tcg, memory: 512, cpus: std::env::var("CPUS").map_or(1, |x| x.parse().unwrap()), kernel: dir.join("kernel"), initramfs: dir.join("initramfs"), disk: 8 << 30, program: "x".into() };
     let s = Snapshot::get(&dir.join("machines"), &shape, || eprintln!("making a snapshot")).unwrap();
     eprintln!("{:?} snapshot", t.elapsed());
     let disks = Disks { image: a[3].clone().into(), changes: a[4].clone().into(), is_forgotten: true };
@@ -33,7 +33,7 @@ fn main() {
     ask(&mut m, 2, Task::Start { process: 1, container: Box::new(container) });
     loop {
         let Ok(Some(f)) = read(&mut m.control) else { println!("ended: {}", m.last_words()); break };
-        println!("{:?} {} {:?}", t2.elapsed(), f.channel, String::from_utf8_lossy(&f.payload));
+        let st = std::fs::read_to_string(format!("/proc/{}/stat", m.pid())).unwrap(); let v: Vec<&str> = st.rsplit(')').next().unwrap().split(' ').collect(); print!("[u{} s{}] ", v[12], v[13]); println!("{:?} {} {:?}", t2.elapsed(), f.channel, String::from_utf8_lossy(&f.payload));
         if f.channel == 0 && (String::from_utf8_lossy(&f.payload).contains("exited") || String::from_utf8_lossy(&f.payload).contains("failed")) { break }
     }
 }

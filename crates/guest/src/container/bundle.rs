@@ -19,11 +19,17 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 /// Where volumes are mounted in the machine.
 pub const VOLUMES: &str = "/run/vdkr/volumes";
 
-/// The configuration of a container whose root lies at `root`.
+/// Write the configuration of a container whose root lies at `root`: the environment of its first process.
 ///
 /// # Errors
 /// A user or a capability that does not exist.
-pub fn config(container: &Container, root: &Path) -> Result<Value, GuestError> {
+pub fn write(bundle: &Path, container: &Container, root: &Path) -> Result<Vec<Text>, GuestError> {
+    let (process, env) = process(&container.process, container, root)?;
+    write_file(bundle.join("config.json"), config(container, process, root)?.to_string())?;
+    Ok(env)
+}
+
+fn config(container: &Container, process: Value, root: &Path) -> Result<Value, GuestError> {
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"}), json!({"type": "mount"}), json!({"type": "cgroup"})];
     if container.network == Network::None {
         namespaces.push(json!({"type": "network"}));
@@ -44,26 +50,27 @@ pub fn config(container: &Container, root: &Path) -> Result<Value, GuestError> {
         "ociVersion": "1.0.2",
         "hostname": container.hostname,
         "root": {"path": root, "readonly": container.read_only},
-        "process": process(&container.process, container, root)?,
+        "process": process,
         "mounts": mounts(container)?,
         "linux": linux,
     }))
 }
 
-/// A process in it.
+/// A process in it, and its whole environment. Program, arguments and environment are not in the former: they need not be Unicode.
 ///
 /// # Errors
-/// A user who does not exist, text that is no Unicode: crun reads JSON.
-pub fn process(process: &Process, container: &Container, root: &Path) -> Result<Value, GuestError> {
+/// A user who does not exist.
+pub fn process(process: &Process, container: &Container, root: &Path) -> Result<(Value, Vec<Text>), GuestError> {
     let User { uid, gid, groups, home } = look_up(root, &process.user)?;
-    let mut env = texts(&process.env)?;
+    let mut env = process.env.clone();
+    let names = |entry: &Text, name: &str| entry.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
     for (name, value) in [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOSTNAME", &container.hostname), ("HOME", &home)] {
-        if !env.iter().any(|known| known.split('=').next() == Some(name)) {
-            env.push(format!("{name}={value}"));
+        if !env.iter().any(|known| names(known, name)) {
+            env.push(format!("{name}={value}").into());
         }
     }
-    if process.terminal.is_some() && !env.iter().any(|known| known.starts_with("TERM=")) {
-        env.push("TERM=xterm".to_owned());
+    if process.terminal.is_some() && !env.iter().any(|known| names(known, "TERM")) {
+        env.push("TERM=xterm".into());
     }
     let privileged = container.privileged || process.privileged;
     let bounding = capabilities::of(container, privileged)?;
@@ -72,8 +79,8 @@ pub fn process(process: &Process, container: &Container, root: &Path) -> Result<
     let mut value = json!({
         "terminal": process.terminal.is_some(),
         "user": {"uid": uid, "gid": gid, "additionalGids": groups},
-        "args": texts(&process.args)?,
-        "env": env,
+        "args": process.args.iter().map(Text::shown).collect::<Vec<_>>(),
+        "env": env.iter().map(Text::shown).collect::<Vec<_>>(),
         "cwd": text(&process.working_dir)?,
         "capabilities": {"bounding": bounding, "effective": at_hand, "permitted": at_hand},
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1_048_576, "hard": 1_048_576}],
@@ -81,16 +88,12 @@ pub fn process(process: &Process, container: &Container, root: &Path) -> Result<
     if let Some(size) = process.terminal {
         value["consoleSize"] = json!({"height": size.rows, "width": size.columns});
     }
-    Ok(value)
+    Ok((value, env))
 }
 
 fn text(text: &Text) -> Result<String, GuestError> {
     let found = text.to_str().map(str::to_owned);
-    found.ok_or_else(|| GuestError::Asked(format!("{} is not UTF-8, which crun does not take", text.shown())))
-}
-
-fn texts(list: &[Text]) -> Result<Vec<String>, GuestError> {
-    list.iter().map(text).collect()
+    found.ok_or_else(|| GuestError::Asked(format!("{} is not UTF-8, which a path in a container has to be", text.shown())))
 }
 
 fn resources(container: &Container) -> Value {

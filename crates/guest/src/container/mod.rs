@@ -1,9 +1,7 @@
-//! The one container of this machine, by `crun`.
+//! The one container of this machine.
 
 mod bundle;
 mod capabilities;
-mod console;
-mod crun;
 mod user;
 
 use std::path::Path;
@@ -15,11 +13,12 @@ use crate::disks::Disks;
 use crate::error::{Doing, GuestError, make_folder, write_file};
 use crate::processes::Ends;
 use crate::reaper::Reaper;
+use crate::runtime::Runtime;
 
 /// The name under which this program is the container of the warm-up, and does nothing.
 pub const WARM_UP: &str = "vdkr-warm-up";
 
-/// The name by which crun knows the container.
+/// The name by which the runtime knows the container.
 const NAME: &str = "container";
 
 /// The container that runs.
@@ -33,12 +32,12 @@ impl Running {
     ///
     /// # Errors
     /// A disk that cannot be mounted, a user who is not there, a program that cannot be run.
-    pub fn start(reaper: &Reaper, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
+    pub fn start(runtime: &Runtime, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
         let disks = Disks::mount()?;
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
-        let config = bundle::config(&container, disks.root())?;
-        let (pid, ends) = crun::run(reaper, bundle, &config, NAME, &container.process)?;
+        let env = bundle::write(bundle, &container, disks.root())?;
+        let (pid, ends) = runtime.run(bundle, NAME, &container.process, &env)?;
         Ok((Self { disks, container }, pid, ends))
     }
 
@@ -46,34 +45,36 @@ impl Running {
     ///
     /// # Errors
     /// As for the first.
-    pub fn exec(&self, reaper: &Reaper, process: &Process) -> Result<(Pid, Ends), GuestError> {
-        let spec = bundle::process(process, &self.container, self.disks.root())?;
-        crun::exec(reaper, &spec, NAME, process)
+    pub fn exec(&self, runtime: &Runtime, process: &Process) -> Result<(Pid, Ends), GuestError> {
+        let spec = Path::new("/run/vdkr/process.json");
+        let (value, env) = bundle::process(process, &self.container, self.disks.root())?;
+        write_file(spec, value.to_string())?;
+        runtime.exec(spec, NAME, process, &env)
     }
 
     /// Stop all its processes where they are.
     ///
     /// # Errors
-    /// crun's own words.
-    pub fn pause(&self, reaper: &Reaper) -> Result<(), GuestError> {
-        crun::call(reaper, &["pause", NAME])
+    /// The runtime's own words.
+    pub fn pause(&self, runtime: &Runtime) -> Result<(), GuestError> {
+        runtime.freeze(NAME, true)
     }
 
     /// Let them go on.
     ///
     /// # Errors
-    /// crun's own words.
-    pub fn resume(&self, reaper: &Reaper) -> Result<(), GuestError> {
-        crun::call(reaper, &["resume", NAME])
+    /// The runtime's own words.
+    pub fn resume(&self, runtime: &Runtime) -> Result<(), GuestError> {
+        runtime.freeze(NAME, false)
     }
 
     /// End what still runs, write everything out and let go of the disks.
     ///
     /// # Errors
     /// When something still uses them.
-    pub fn finish(self, reaper: &Reaper) -> Result<(), GuestError> {
+    pub fn finish(self, runtime: &Runtime) -> Result<(), GuestError> {
         // Fails only when there is nothing to delete any more.
-        let _ = crun::call(reaper, &["delete", "--force", NAME]);
+        let _ = runtime.delete(NAME);
         self.disks.finish()
     }
 }
@@ -81,8 +82,8 @@ impl Running {
 /// Run a container from this machine's own files, once: what containers need is in memory after that.
 ///
 /// # Errors
-/// crun's own words.
-pub fn warm_up(reaper: &Reaper) -> Result<(), GuestError> {
+/// The runtime's own words.
+pub fn warm_up(reaper: &Reaper, runtime: &Runtime) -> Result<(), GuestError> {
     let root = Path::new("/run/vdkr/warm-up");
     make_folder(root)?;
     let program = std::fs::read("/proc/self/exe").doing(|| "read this program".to_owned())?;
@@ -114,10 +115,11 @@ pub fn warm_up(reaper: &Reaper) -> Result<(), GuestError> {
     };
     let bundle = Path::new("/run/vdkr/bundle");
     make_folder(bundle)?;
-    let (pid, ends) = crun::run(reaper, bundle, &bundle::config(&container, root)?, WARM_UP, &container.process)?;
+    let env = bundle::write(bundle, &container, root)?;
+    let (pid, ends) = runtime.run(bundle, WARM_UP, &container.process, &env)?;
     drop(ends);
     let code = reaper.wait(pid);
-    crun::call(reaper, &["delete", "--force", WARM_UP])?;
+    runtime.delete(WARM_UP)?;
     std::fs::remove_dir_all(root).doing(|| "remove the warm-up".to_owned())?;
     if code == 0 { Ok(()) } else { Err(GuestError::Asked(format!("the warm-up ended with {code}"))) }
 }
