@@ -17,8 +17,6 @@ mod older_layers;
 mod origin;
 mod picture;
 mod ports;
-mod printable;
-mod progress;
 mod remote;
 mod rewrite;
 mod secrets;

@@ -11,11 +11,11 @@ use super::usage_of;
 use crate::cli::Import;
 use crate::image_name::ImageName;
 use crate::origin::Origin;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
+use wharf_terminal::progress::Progress;
 
 /// Copies an image of another registry.
 pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {

@@ -12,7 +12,7 @@ use wharf_client::Observer;
 use wharf_layers::assemble::Part;
 use wharf_oci::{Digest, Hasher};
 
-use crate::progress::Progress;
+use wharf_terminal::progress::Progress;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;

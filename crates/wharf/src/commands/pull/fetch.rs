@@ -15,9 +15,9 @@ use wharf_oci::{Descriptor, Digest, Found, Layout, LayoutWriter, RepositoryName,
 
 use super::build::{Build, BuildError, Origin};
 use super::older::OlderLayers;
-use crate::progress::Progress;
 use crate::remote;
 use crate::ui::{self, Failure};
+use wharf_terminal::progress::Progress;
 
 /// Chunks that are received ahead of the disk.
 const AHEAD: usize = 4;
@@ -150,7 +150,7 @@ impl Fetcher<'_> {
         self.progress.receives(&blob.digest, blob.size);
         let fetched = self.fetch_missing(blob).await;
         match &fetched {
-            Ok(had) => self.progress.received(&blob.digest, blob.size, had),
+            Ok(had) => self.progress.received(&blob.digest, blob.size, had as &dyn std::fmt::Display),
             Err(_) => self.progress.failed(&blob.digest),
         }
         fetched

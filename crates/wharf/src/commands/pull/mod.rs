@@ -20,13 +20,13 @@ use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutWriter, Platform, is
 use super::usage_of;
 use crate::cli::Pull;
 use crate::picture::{Picture, Whereabouts};
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
 use fetch::{Fetcher, Had, partial};
 use near::Near;
 use older::OlderLayers;
+use wharf_terminal::progress::Progress;
 
 /// Blobs that are fetched at once. More do not make one disk or one line faster.
 const AT_ONCE: usize = 4;
