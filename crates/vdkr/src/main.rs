@@ -19,7 +19,7 @@ const FAILED_BEFORE_THE_CONTAINER: u8 = 125;
 fn main() -> ExitCode {
     let parsed = cli::definition().try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));
     let (is_container, result) = match parsed {
-        Ok(cli) => (cli.command.runs_a_program(), commands::run(cli)),
+        Ok(cli) => (cli.command.runs_a_program(), commands::run(&cli)),
         Err(error) => (false, wrong_usage(&error)),
     };
     match result {

@@ -13,7 +13,6 @@ mod layout_path;
 mod listen;
 mod logging;
 mod notify;
-mod older_layers;
 mod origin;
 mod picture;
 mod ports;

@@ -13,7 +13,7 @@ use crate::containers;
 use crate::settings::Settings;
 
 /// Runs what the command line asks for.
-pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let environment = std::env::vars_os().collect();
     if let Command::Vconfig(options) = &cli.command {

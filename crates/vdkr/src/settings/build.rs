@@ -60,7 +60,7 @@ impl Defaults {
                 "registry" => found.registry = Some(value.parse().map_err(|why: String| cannot(&why))?),
                 "secure" => found.secure = switch(value).ok_or_else(|| cannot("`secure` is neither 0 nor 1"))?,
                 "insecure-registries" => {
-                    found.insecure.extend(value.split([' ', ',']).filter(|host| !host.is_empty()).map(str::to_owned))
+                    found.insecure.extend(value.split([' ', ',']).filter(|host| !host.is_empty()).map(str::to_owned));
                 }
                 "ca-cert" => found.ca_cert = Some(PathBuf::from(value)),
                 // A later build may say more.
