@@ -29,6 +29,12 @@ pub trait Observer: Send + Sync {
     fn done(&self, _digest: &Digest, _size: u64, _how: How) {}
     /// It did not succeed.
     fn failed(&self, _digest: &Digest) {}
+    /// A blob of so many bytes is about to be received.
+    fn receives(&self, _digest: &Digest, _size: u64) {}
+    /// It was received, or taken from where it was at hand; `how` says which.
+    fn received(&self, _digest: &Digest, _size: u64, _how: &dyn std::fmt::Display) {}
+    /// Something went otherwise than it should, and is dealt with.
+    fn warns(&self, _text: &str) {}
     /// Something is tried again after a pause.
     fn retries(&self, _what: &str, _why: &ClientError, _pause: Duration) {}
 }

@@ -150,6 +150,11 @@ impl Layout {
         Err(LayoutError::not_a_layout(path, why))
     }
 
+    /// Where the folder of a layout keeps the blob of this digest, whether it is there or not.
+    pub fn blob_path(folder: &Path, digest: &Digest) -> PathBuf {
+        folder.join("blobs").join(digest.algorithm().as_str()).join(hex::encode(digest.hash()))
+    }
+
     /// The form.
     pub fn kind(&self) -> LayoutKind {
         self.kind
@@ -202,8 +207,7 @@ impl Layout {
                 Place { path: self.path.clone(), offset, length }
             }
             None => {
-                let hash = hex::encode(digest.hash());
-                let path = self.path.join("blobs").join(digest.algorithm().as_str()).join(hash);
+                let path = Self::blob_path(&self.path, digest);
                 match look(&path).map_err(LayoutError::io(&path))? {
                     Found::File(length) => Place { path, offset: 0, length },
                     _ => return Err(missing()),

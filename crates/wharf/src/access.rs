@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wharf_client::{Access, Address, Credential, Credentials, CredentialsFile, Patience, Tls, Verify, from_variables};
 use wharf_oci::is_there;
+use wharf_pull::authorities;
 
 use crate::cli::{AuthMode, AuthOptions};
 use crate::settings::{self, Settings, SettingsError, Variable};
@@ -51,23 +52,10 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
     };
     let named = settings.environment.get(&settings::CA_CERT).map(Path::new);
     let own = Some(settings.storage.join("pki/ca.crt")).filter(|own| named.is_none() && is_there(own));
-    let authorities = own.into_iter().chain(authorities(&address.authority, named)?).collect();
+    let authorities =
+        own.into_iter().chain(authorities(&address.authority, named).map_err(|error| Failure::of(&error))?).collect();
     let tls = Tls { verify, authorities };
     Ok(Access { address, credentials, tls, patience: patience(settings)? })
-}
-
-/// The authorities to believe for a host: the one named, which must be there, and those that the machine's engines believe for it.
-pub fn authorities(authority: &str, named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
-    if let Some(named) = named {
-        let readable = std::fs::File::open(named);
-        readable.map_err(|error| {
-            Failure::new(format!("cannot read the certificate authority {}", named.display())).because(&error)
-        })?;
-    }
-    let folders = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(|folder| Path::new(folder).join(authority));
-    let known = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
-    let known = known.filter(|path| path.extension().is_some_and(|extension| extension == "crt"));
-    Ok(named.map(Path::to_owned).into_iter().chain(known).collect())
 }
 
 fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result<Credentials, Failure> {

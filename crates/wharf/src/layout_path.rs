@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use wharf_oci::{Descriptor, Digest, Found, Layout, NamedImage, look};
 
-use crate::printable::printable;
 use crate::ui::Failure;
+use wharf_terminal::printable::printable;
 
 /// How archives are called, those too that must be decompressed first and are told so.
 const ARCHIVES: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst"];

@@ -12,7 +12,7 @@ use crate::cli::{AuthOptions, SourceOptions};
 use crate::image_name::ImageName;
 use crate::layout_image;
 use crate::layout_path::{self, Pick};
-use crate::origin::Origin;
+use crate::origin;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::Failure;
@@ -142,7 +142,8 @@ impl Picture {
                 Ok(Self { shown, root, content })
             }
             Whereabouts::Elsewhere(image) => {
-                let Origin { registry, repository, manifest } = Origin::find(settings, source, image, observer).await?;
+                let wharf_pull::Origin { registry, repository, manifest } =
+                    origin::find(settings, source, image, observer).await?;
                 let root = Descriptor::new(&manifest.media_type, manifest.digest, manifest.bytes.len() as u64);
                 let content = Content::Repository { registry: Box::new(registry), repository, root: manifest.bytes };
                 Ok(Self { shown: image.to_string(), root, content })

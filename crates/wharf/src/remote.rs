@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wharf_client::{Access, ClientError, Observer, Registry};
+use wharf_client::{ClientError, Observer, Registry};
 
 use crate::cli::AuthOptions;
 use crate::settings::Settings;
@@ -12,7 +12,7 @@ use crate::ui::{self, Failure};
 pub async fn open(settings: &Settings, options: &AuthOptions, observer: Arc<dyn Observer>) -> Result<Registry, Failure> {
     let access = crate::access::of_registry(settings, options)?;
     let origin = access.address.origin();
-    reach(access, observer).await.map_err(|error| {
+    wharf_pull::reach(access, observer).await.map_err(|error| {
         let is_there = matches!(
             error,
             ClientError::Tls { .. }
@@ -34,17 +34,6 @@ pub async fn open(settings: &Settings, options: &AuthOptions, observer: Arc<dyn 
             format!("it is named by {}", crate::settings::URL.name)
         })
     })
-}
-
-/// Any registry, once it has answered.
-pub async fn reach(access: Access, observer: Arc<dyn Observer>) -> Result<Registry, ClientError> {
-    let registry = Registry::new(access, observer)?;
-    registry.ping().await?;
-    if let Some(why) = registry.unverified() {
-        let origin = registry.address().origin();
-        ui::warn(&format!("the certificate of {origin} is not believed: {why}"));
-    }
-    Ok(registry)
 }
 
 /// A report of what a registry answered.

@@ -119,7 +119,7 @@ impl LayoutWriter {
 
     /// Where a blob's file is, or will be.
     pub fn place(&self, digest: &Digest) -> PathBuf {
-        self.path.join("blobs").join(digest.algorithm().as_str()).join(hex::encode(digest.hash()))
+        Layout::blob_path(&self.path, digest)
     }
 
     /// Whether a file of this digest and length is there. Its content is not looked at.
@@ -219,6 +219,16 @@ impl LayoutWriter {
     /// When there are not so many.
     pub fn replace(&mut self, position: usize, image: Descriptor) {
         let old = std::mem::replace(&mut self.index.manifests[position], image);
+        self.replaced.push(old);
+    }
+
+    /// Lists no longer the `position`th of [`images`](Self::images). What only it needs goes with the commit.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub fn remove(&mut self, position: usize) {
+        let old = self.index.manifests.remove(position);
         self.replaced.push(old);
     }
 

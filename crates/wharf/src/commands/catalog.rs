@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::cli::Catalog;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+use wharf_terminal::progress::Progress;
 
 /// Prints the JSON of the API, with every page followed.
 pub fn run(settings: &Settings, options: &Catalog) -> Result<ExitCode, Failure> {

@@ -9,10 +9,10 @@ use wharf_oci::{Reference, RepositoryName};
 use super::usage_of;
 use crate::cli::Delete;
 use crate::image_name::ImageName;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+use wharf_terminal::progress::Progress;
 
 /// Removes one tag, or a manifest with its tags.
 pub fn run(settings: &Settings, options: &Delete) -> Result<ExitCode, Failure> {

@@ -10,12 +10,12 @@ use wharf_oci::{Descriptor, Document, ImageIndex, ImageReference, Platform, Refe
 use super::usage_of;
 use crate::cli::Import;
 use crate::image_name::ImageName;
-use crate::origin::Origin;
-use crate::progress::Progress;
+use crate::origin;
 use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
+use wharf_terminal::progress::Progress;
 
 /// Copies an image of another registry.
 pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
@@ -44,7 +44,7 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
     remote::run(async {
         let progress = Arc::new(Progress::new());
         let here = remote::open(settings, &options.auth, progress.clone()).await?;
-        let origin = Origin::find(settings, &options.source_options, &image, progress.clone()).await?;
+        let origin = origin::find(settings, &options.source_options, &image, progress.clone()).await?;
         let source = RepositorySource {
             is_destination: origin.registry.address() == here.address(),
             registry: &origin.registry,

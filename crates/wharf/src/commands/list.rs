@@ -9,10 +9,10 @@ use wharf_client::{ClientError, Registry, RepositorySource, Tree};
 use wharf_oci::{Descriptor, Reference, RepositoryName};
 
 use crate::cli::List;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+use wharf_terminal::progress::Progress;
 
 /// Questions asked at once.
 const AT_ONCE: usize = 16;

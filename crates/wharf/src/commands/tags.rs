@@ -8,10 +8,10 @@ use serde_json::json;
 use super::usage_of;
 use crate::cli::Tags;
 use crate::image_name::ImageName;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
+use wharf_terminal::progress::Progress;
 
 /// Lists the tags of an image, one on each line.
 pub fn run(settings: &Settings, options: &Tags) -> Result<ExitCode, Failure> {

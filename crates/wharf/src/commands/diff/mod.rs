@@ -17,13 +17,13 @@ use wharf_client::Observer;
 use super::usage_of;
 use crate::cli::Diff;
 use crate::picture::{Picture, Whereabouts};
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
 use image::{Pairs, Side};
 use layers::Layers;
 use report::Report;
+use wharf_terminal::progress::Progress;
 
 /// The exit code of images that differ, for who asks for one; 1 is for what failed.
 const DIFFER: u8 = 2;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use super::usage_of;
 use crate::cli::Inspect;
 use crate::picture::{Picture, Whereabouts};
-use crate::printable::printable_json;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure};
 use facts::{Facts, Image};
+use wharf_terminal::printable::printable_json;
+use wharf_terminal::progress::Progress;
 
 /// Shows an image.
 pub fn run(settings: &Settings, options: &Inspect) -> Result<ExitCode, Failure> {

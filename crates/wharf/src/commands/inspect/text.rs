@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use wharf_oci::Digest;
 
 use super::facts::{Facts, Image, compression, cut};
-use crate::printable::printable;
 use crate::ui;
+use wharf_terminal::printable::printable;
 
 /// Digits of a digest that tell one layer from another.
 const SHORT: usize = 12;

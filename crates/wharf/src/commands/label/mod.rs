@@ -13,11 +13,11 @@ use super::usage_of;
 use crate::automatic_labels;
 use crate::cli::Label;
 use crate::layout_path::{self, Pick};
-use crate::printable::printable;
 use crate::rewrite::{Rewriter, Rewritten};
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
 use rewrite::{Change, Labels};
+use wharf_terminal::printable::printable;
 
 /// Labels.
 pub fn run(settings: &Settings, options: &Label) -> Result<ExitCode, Failure> {

@@ -7,8 +7,8 @@ use wharf_layers::{Form, OlderPieces};
 use wharf_oci::{Found, Layout, NamedImage, look};
 
 use crate::cli::Pack;
+use crate::layout_path;
 use crate::ui::{self, Failure};
-use crate::{layout_path, older_layers};
 
 /// The pieces of the layers that `--older` names.
 pub fn named(options: &Pack, form: Form) -> Result<OlderPieces, Failure> {
@@ -34,7 +34,7 @@ pub fn add_present(older: &mut OlderPieces, folder: &Path, tag: &str) {
 
 /// Adds what the layers of a layout have. What cannot be read is compressed anew.
 fn add(older: &mut OlderPieces, layout: &Layout, near: impl Fn(&NamedImage) -> bool) {
-    for layer in older_layers::of(layout, near, |_| true) {
+    for layer in wharf_pull::older_layers::of(layout, near, |_| true) {
         let Ok(place) = layout.place(&layer) else { continue };
         let added = File::open(&place.path).and_then(|file| older.add(&layer, file, place.offset));
         if let Err(error) = added {

@@ -14,13 +14,13 @@ use wharf_client::{Offer, Pusher, Registry, Sent, Tagged};
 use wharf_oci::Tag;
 
 use crate::cli::Push;
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::summary;
 use crate::ui::{self, Failure, Output};
 use group::{Group, Overshadowed, overshadowed};
 use prepare::{Prepared, Tagging};
+use wharf_terminal::progress::Progress;
 
 /// Pushes.
 pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {

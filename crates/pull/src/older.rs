@@ -9,7 +9,7 @@ use wharf_layers::assemble::{Assembly, Part};
 use wharf_layers::piece::{ListPlace, PieceMap};
 use wharf_oci::{Descriptor, Layout};
 
-use super::build::Origin;
+use crate::build::Origin;
 use crate::older_layers;
 
 /// A layer of the layout.

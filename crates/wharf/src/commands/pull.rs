@@ -1,35 +1,22 @@
 //! `pull`: fetches an image into a layout, and takes from the registry only what the layout lacks.
 
-mod build;
-mod fetch;
-mod near;
-mod older;
-
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::{StreamExt, TryStreamExt};
 use wharf_client::Tree;
-use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutWriter, Platform, is_there};
+use wharf_oci::{Descriptor, Digest, LayoutWriter, Platform};
+use wharf_pull::{FetchError, Had, Puller, take_in};
 
 use super::usage_of;
 use crate::cli::Pull;
 use crate::picture::{Picture, Whereabouts};
-use crate::progress::Progress;
 use crate::remote;
 use crate::settings::Settings;
 use crate::ui::{self, Failure, Output};
-use fetch::{Fetcher, Had, partial};
-use near::Near;
-use older::OlderLayers;
-
-/// Blobs that are fetched at once. More do not make one disk or one line faster.
-const AT_ONCE: usize = 4;
+use wharf_terminal::progress::Progress;
 
 /// Pulls an image.
 pub fn run(settings: &Settings, options: &Pull) -> Result<ExitCode, Failure> {
@@ -73,45 +60,42 @@ async fn pull(
     };
     let mut writer = LayoutWriter::open(folder).map_err(|error| Failure::of(&error))?.durable();
     let staging = writer.staging().map_err(|error| Failure::of(&error))?;
-    let layout = Layout::open(writer.path()).ok();
-    let older = layout.as_ref().map(|layout| OlderLayers::of(layout, name)).unwrap_or_default();
-    let source = Near::new(picture.source(), layout, staging.clone());
+    let folder = writer.path().to_owned();
+    let puller = Puller::new((registry, repository), picture.source(), (&folder, &staging), name, progress.clone());
+    let puller = puller.verifying(options.verify);
     let root = root(picture, options.platform.as_ref()).await?;
-    let tree = Tree::read(&source, &root).await.map_err(|error| remote::failure(&error))?;
+    let tree = puller.tree(&root).await.map_err(|error| remote::failure(&error))?;
     if let Some(wanted) = &options.platform {
         check_platform(picture, &root, &tree, wanted)?;
     }
     ui::detail(format_args!("{} is {} in {} blobs", picture.shown, ui::size(tree.size()), tree.blobs.len()));
-    let fetcher = Fetcher {
-        registry,
-        repository,
-        writer: &writer,
-        staging: &staging,
-        older: Arc::new(older),
-        lists: lists(&tree),
-        staged: source.staged(),
-        verify: options.verify,
-        progress: progress.clone(),
-        planning: tokio::sync::Mutex::default(),
-    };
-    let mut had = Had { received: source.received(), ..Had::default() };
-    let fetched = futures_util::stream::iter(&tree.blobs)
-        .map(|blob| fetcher.fetch(blob))
-        .buffer_unordered(AT_ONCE)
-        .try_fold(Had::default(), |mut sum, had| async move {
-            sum.add(had);
-            Ok(sum)
-        })
-        .await;
-    had.add(fetched.map_err(|error| {
+    let had = puller.fetch(&tree).await.map_err(|error| {
         if error.is_full() {
             // A machine whose disk is full has other worries than to fetch the same once more.
             clear(&staging);
         }
-        error.failure()
-    })?);
-    take_in(writer, &tree, &staging, name).map_err(|error| Failure::of(&error))?;
+        failure(&error)
+    })?;
+    let put = || {
+        take_in(&mut writer, &tree, &staging)?;
+        writer.list(tree.root.descriptor.clone(), name);
+        // What is still here is left of pulls that nobody went on with.
+        clear(&staging);
+        writer.commit()
+    };
+    put().map_err(|error| Failure::of(&error))?;
     Ok((tree.root.descriptor.digest, had))
+}
+
+/// A report of what kept a blob from being fetched.
+fn failure(error: &FetchError) -> Failure {
+    match error {
+        FetchError::Client(error) if error.is_passing() => {
+            remote::failure(error).hint("what was received is kept; the same command goes on from there")
+        }
+        FetchError::Client(error) => remote::failure(error),
+        error => Failure::of(error),
+    }
 }
 
 /// What of an image is pulled: all that its name leads to, or what is for one platform.
@@ -137,35 +121,6 @@ fn check_platform(picture: &Picture, root: &Descriptor, tree: &Tree, wanted: &Pl
         Some(platform) => failure.hint(format!("it is for {platform}")),
         None => failure.hint("it names no platform"),
     })
-}
-
-/// Where the layers of a tree tell their pieces.
-fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
-    let mut lists = BTreeMap::new();
-    for manifest in tree.manifests.iter().chain([&tree.root]) {
-        // They were read before.
-        if let Ok(Document::Image(image)) = Document::parse(&manifest.bytes, &manifest.descriptor.media_type) {
-            lists.extend(image.layers.iter().filter_map(|layer| Some((layer.digest, ListPlace::worth_reading(layer)?))));
-        }
-    }
-    lists
-}
-
-/// Makes everything that was fetched part of the layout.
-fn take_in(mut writer: LayoutWriter, tree: &Tree, staging: &Path, name: Option<&str>) -> Result<(), wharf_oci::LayoutError> {
-    for blob in &tree.blobs {
-        let file = staging.join(partial(&blob.digest));
-        if is_there(&file) {
-            writer.adopt_file(&file, &blob.digest)?;
-        }
-    }
-    for manifest in tree.manifests.iter().chain([&tree.root]) {
-        writer.add_as(&manifest.bytes, &manifest.descriptor.digest)?;
-    }
-    writer.list(tree.root.descriptor.clone(), name);
-    // What is still here is left of pulls that nobody went on with.
-    clear(staging);
-    writer.commit()
 }
 
 /// Removes the files of a folder.

@@ -21,6 +21,12 @@ pub struct Progress {
     open: Mutex<BTreeMap<Digest, ProgressBar>>,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Progress {
     /// Bars where messages are read at a terminal.
     pub fn new() -> Self {
@@ -81,17 +87,6 @@ pub fn short(digest: &Digest) -> String {
 }
 
 impl Progress {
-    /// A blob is about to be received.
-    pub fn receives(&self, digest: &Digest, size: u64) {
-        self.open(digest, size, "receiving");
-    }
-
-    /// It is there; `how` says where it came from.
-    pub fn received(&self, digest: &Digest, size: u64, how: impl std::fmt::Display) {
-        self.close(digest);
-        self.say(format_args!("  {}  {:>11}  {how}", short(digest), ui::size(size)));
-    }
-
     fn open(&self, digest: &Digest, size: u64, message: &'static str) {
         let Some(bars) = &self.bars else { return };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,6 +105,19 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn receives(&self, digest: &Digest, size: u64) {
+        self.open(digest, size, "receiving");
+    }
+
+    fn received(&self, digest: &Digest, size: u64, how: &dyn std::fmt::Display) {
+        self.close(digest);
+        self.say(format_args!("  {}  {:>11}  {how}", short(digest), ui::size(size)));
+    }
+
+    fn warns(&self, text: &str) {
+        self.warn(text);
+    }
+
     fn begins(&self, digest: &Digest, size: u64) {
         self.open(digest, size, "sending");
     }

@@ -12,8 +12,6 @@ use wharf_client::Observer;
 use wharf_layers::assemble::Part;
 use wharf_oci::{Digest, Hasher};
 
-use crate::progress::Progress;
-
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;
 
@@ -39,7 +37,7 @@ pub struct Build {
     /// The blob's digest.
     pub digest: Digest,
     /// Who is told how far it is.
-    pub progress: Arc<Progress>,
+    pub observer: Arc<dyn Observer>,
 }
 
 /// Why a blob did not come to be. What the file holds is the blob's beginning all the same, as far as it goes.
@@ -140,6 +138,6 @@ impl Sink<'_> {
     fn hash(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.at += bytes.len() as u64;
-        self.build.progress.at(&self.build.digest, self.at);
+        self.build.observer.at(&self.build.digest, self.at);
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use wharf_client::{Chunks, ClientError, Source};
 use wharf_oci::{Descriptor, Digest, Layout, media_type};
 
-use super::fetch::partial;
+use crate::fetch::partial;
 
 /// A source in front of which a layout stands.
 pub struct Near<'a> {

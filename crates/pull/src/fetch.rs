@@ -1,8 +1,9 @@
 //! One blob from the registry into the layout's staging folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +12,10 @@ use tokio::sync::{Mutex, mpsc};
 use wharf_client::{ClientError, Observer, Registry};
 use wharf_layers::assemble::{Part, remote_of, rest_of};
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Found, Layout, LayoutWriter, RepositoryName, look};
+use wharf_oci::{Descriptor, Digest, Found, Layout, RepositoryName, look};
 
-use super::build::{Build, BuildError, Origin};
-use super::older::OlderLayers;
-use crate::progress::Progress;
-use crate::remote;
-use crate::ui::{self, Failure};
+use crate::build::{Build, BuildError, Origin};
+use crate::older::OlderLayers;
 
 /// Chunks that are received ahead of the disk.
 const AHEAD: usize = 4;
@@ -51,47 +49,32 @@ impl Had {
 
 impl std::fmt::Display for Had {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} received", ui::size(self.received))?;
+        write!(f, "{} received", size(self.received))?;
         if self.resumed > 0 {
-            write!(f, ", {} from an earlier attempt", ui::size(self.resumed))?;
+            write!(f, ", {} from an earlier attempt", size(self.resumed))?;
         }
         if self.local > 0 {
-            write!(f, ", {} from the layout", ui::size(self.local))?;
+            write!(f, ", {} from the layout", size(self.local))?;
         }
         Ok(())
     }
 }
 
 /// Why a blob is not to be had.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// What the registry, or the way there, did.
-    Client(ClientError),
+    /// What the registry, or the way there, did. What was received before is kept, and the next attempt goes on from there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The disk.
-    File(PathBuf, std::io::Error),
+    #[error("cannot write {}", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
     /// A thread ended that was to write it.
+    #[error("a blob was not written")]
     Thread,
 }
 
-impl From<ClientError> for FetchError {
-    fn from(error: ClientError) -> Self {
-        Self::Client(error)
-    }
-}
-
 impl FetchError {
-    /// A report of it.
-    pub fn failure(&self) -> Failure {
-        match self {
-            Self::Client(error) if error.is_passing() => {
-                remote::failure(error).hint("what was received is kept; the same command goes on from there")
-            }
-            Self::Client(error) => remote::failure(error),
-            Self::File(path, error) => Failure::new(format!("cannot write {}", path.display())).because(error),
-            Self::Thread => Failure::new("a blob was not written"),
-        }
-    }
-
     /// Whether the disk has no room for it.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::File(_, error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
@@ -104,9 +87,9 @@ pub struct Fetcher<'a> {
     pub registry: &'a Registry,
     /// The repository there.
     pub repository: &'a RepositoryName,
-    /// The layout.
-    pub writer: &'a LayoutWriter,
-    /// Its staging folder.
+    /// The layout, if it is there.
+    pub folder: &'a Path,
+    /// Where blobs wait to become part of it.
     pub staging: &'a Path,
     /// Layers that it has.
     pub older: Arc<OlderLayers>,
@@ -116,8 +99,10 @@ pub struct Fetcher<'a> {
     pub staged: BTreeSet<Digest>,
     /// Blobs that are there are to be read, whatever their size.
     pub verify: bool,
+    /// Other processes use the staging folder, too.
+    pub is_shared: bool,
     /// Who is told.
-    pub progress: Arc<Progress>,
+    pub observer: Arc<dyn Observer>,
     /// One layer at a time is planned: that is what takes memory.
     pub planning: Mutex<()>,
 }
@@ -147,49 +132,55 @@ impl Fetcher<'_> {
         if self.is_there(blob).await? {
             return Ok(Had { local: blob.size, ..Had::default() });
         }
-        self.progress.receives(&blob.digest, blob.size);
+        self.observer.receives(&blob.digest, blob.size);
         let fetched = self.fetch_missing(blob).await;
         match &fetched {
-            Ok(had) => self.progress.received(&blob.digest, blob.size, had),
-            Err(_) => self.progress.failed(&blob.digest),
+            Ok(had) => self.observer.received(&blob.digest, blob.size, had),
+            Err(_) => self.observer.failed(&blob.digest),
         }
         fetched
     }
 
     /// Whether the layout has it. A large one of the right length is taken for what it should be.
     async fn is_there(&self, blob: &Descriptor) -> Result<bool, FetchError> {
-        if !self.writer.has(&blob.digest, blob.size) || (blob.size > SMALL && !self.verify) {
-            return Ok(self.writer.has(&blob.digest, blob.size));
+        let has = look(&Layout::blob_path(self.folder, &blob.digest)).is_ok_and(|found| found == Found::File(blob.size));
+        if !has || (blob.size > SMALL && !self.verify) {
+            return Ok(has);
         }
-        let (folder, descriptor) = (self.writer.path().to_owned(), blob.clone());
+        let (folder, descriptor) = (self.folder.to_owned(), blob.clone());
         let read = move || Layout::open(&folder).and_then(|layout| layout.verify(&descriptor)).is_ok();
         let is_right = tokio::task::spawn_blocking(read).await.map_err(|_| FetchError::Thread)?;
         if !is_right {
-            self.progress.warn(&format!("{} in the layout differs from its digest, and is fetched again", blob.digest));
+            self.observer.warns(&format!("{} in the layout differs from its digest, and is fetched again", blob.digest));
         }
         Ok(is_right)
     }
 
     async fn fetch_missing(&self, blob: &Descriptor) -> Result<Had, FetchError> {
         let path = self.staging.join(partial(&blob.digest));
+        let _alone = if self.is_shared { Some(alone(path.clone()).await?) } else { None };
+        if self.is_shared && self.is_there(blob).await? {
+            // Another process brought it in while this one waited.
+            return Ok(Had { local: blob.size, ..Had::default() });
+        }
         let whole = |received| Plan { parts: vec![Part::Remote { offset: 0, length: blob.size }], origins: Vec::new(), received };
         let plan = if length(&path, blob.size) == blob.size { None } else { self.plan(blob).await? };
         let first = self.build(blob, &path, plan.unwrap_or_else(|| whole(0))).await?;
         if first.is_right {
             return Ok(first.had);
         }
-        remove(&path)?;
+        remove(&path, self.is_shared)?;
         let wrong = || ClientError::Content { origin: self.registry.address().origin(), digest: blob.digest };
         if first.had.local == 0 && first.had.resumed == 0 {
             return Err(wrong().into());
         }
         let from = if first.had.local > 0 { "pieces of the layout" } else { "an earlier attempt" };
-        self.progress.warn(&format!("{} was not right with {from}, and is fetched whole", blob.digest));
+        self.observer.warns(&format!("{} was not right with {from}, and is fetched whole", blob.digest));
         let second = self.build(blob, &path, whole(first.had.received)).await?;
         if second.is_right {
             return Ok(second.had);
         }
-        remove(&path)?;
+        remove(&path, self.is_shared)?;
         Err(wrong().into())
     }
 
@@ -214,7 +205,7 @@ impl Fetcher<'_> {
         let done = length(path, blob.size);
         if done == 0 {
             // What is longer than the blob is none of it.
-            remove(path)?;
+            remove(path, self.is_shared)?;
         }
         let parts = rest_of(&plan.parts, done);
         let is_file = |id: &usize| matches!(plan.origins.get(*id), Some(Origin::File(_)));
@@ -228,8 +219,8 @@ impl Fetcher<'_> {
         }
         let mut ranges = self.registry.ranges(self.repository, blob, remote_of(&parts));
         let (sender, receiver) = mpsc::channel::<Bytes>(AHEAD);
-        let (origins, digest, progress) = (plan.origins, blob.digest, self.progress.clone());
-        let build = Build { path: path.to_owned(), done, parts, origins, digest, progress };
+        let (origins, digest, observer) = (plan.origins, blob.digest, self.observer.clone());
+        let build = Build { path: path.to_owned(), done, parts, origins, digest, observer };
         let building = tokio::task::spawn_blocking(move || build.run(receiver));
         let received = async {
             while let Some((_, bytes)) = ranges.next().await? {
@@ -254,16 +245,54 @@ impl Fetcher<'_> {
     }
 }
 
+/// Waits until no other process fetches into this file, which is made where it is not there.
+async fn alone(path: PathBuf) -> Result<File, FetchError> {
+    let waited = tokio::task::spawn_blocking(move || {
+        let failed = |error| FetchError::File(path.clone(), error);
+        loop {
+            let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+            file.lock().map_err(failed)?;
+            // Whoever had it before may have put it in its place, and the name means another file now, or none.
+            let same = fs::metadata(&path).ok().zip(file.metadata().ok());
+            if same.is_some_and(|(named, own)| named.ino() == own.ino()) {
+                return Ok(file);
+            }
+        }
+    });
+    waited.await.map_err(|_| FetchError::Thread)?
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
 /// Bytes of a blob of `size` bytes that an earlier attempt left.
-fn length(path: &Path, size: u64) -> u64 {
+pub fn length(path: &Path, size: u64) -> u64 {
     match look(path) {
         Ok(Found::File(length)) if length <= size => length,
         _ => 0,
     }
 }
 
-fn remove(path: &Path) -> Result<(), FetchError> {
-    match fs::remove_file(path) {
+/// Empties a file where it is there: another process may wait for it by its name.
+fn remove(path: &Path, is_shared: bool) -> Result<(), FetchError> {
+    let removed = match is_shared {
+        true => File::options().write(true).open(path).and_then(|file| file.set_len(0)),
+        false => fs::remove_file(path),
+    };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(FetchError::File(path.to_owned(), error)),
         _ => Ok(()),
     }
