@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::architecture::debian;
 use super::error::Said;
 use super::{Architecture, Package, SetupError};
 
@@ -77,7 +78,7 @@ impl<'a> Apt<'a> {
     pub fn kernel(&self) -> Result<Vec<Package>, SetupError> {
         let mut first = None;
         for kernel in KERNELS {
-            let name = if kernel.ends_with('-') { format!("{kernel}{}", self.architecture.debian()) } else { kernel.to_owned() };
+            let name = if kernel.ends_with('-') { format!("{kernel}{}", debian(self.architecture)) } else { kernel.to_owned() };
             match self.closure(&name) {
                 Ok(mut packages) => {
                     packages.retain(|package| KERNEL_PARTS.iter().any(|part| package.name.starts_with(part)));
@@ -184,7 +185,7 @@ fn settings(dumped: &str, tree: &Path, architecture: Architecture) -> String {
     };
     let mut text: String = dumped.lines().filter(|line| !is_ours(line)).flat_map(|line| [line, "\n"]).collect();
     let tree = tree.display();
-    let debian = architecture.debian();
+    let debian = debian(architecture);
     // The status is of a system without packages; what an administrator pinned and trusts stays, for that is below Dir::Etc.
     let _ = write!(
         text,
@@ -232,6 +233,8 @@ mod tests {
         for gone in ["amd64", "Post-Invoke", "var/lib/apt", "apt.conf.d", "pkgcache"] {
             assert!(!text.contains(gone), "{gone} is there: {text}");
         }
-        assert!(text.contains("APT::Architectures:: \"arm64\";\n") && text.contains("Dir::State::lists \"/state/tree/lists\";\n"));
+        assert!(
+            text.contains("APT::Architectures:: \"arm64\";\n") && text.contains("Dir::State::lists \"/state/tree/lists\";\n")
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Architecture;
+use super::architecture::debian;
 
 /// Why there is no new guest. What was there before is there still.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum SetupError {
         program: &'static str,
     },
     /// The system's package sources do not offer what is needed, or could not be asked.
-    #[error("apt finds no {what} for {}", architecture.debian())]
+    #[error("apt finds no {what} for {}", debian(*architecture))]
     NotOffered {
         /// The package.
         what: String,
@@ -151,7 +152,7 @@ impl SetupError {
             }
             Self::NotOffered { architecture, .. } => format!(
                 "is there a network, and do this system's package sources offer {}? Otherwise {given}",
-                architecture.debian()
+                debian(*architecture)
             ),
             Self::Packages { .. } => "is there a network, and room on the disk?".to_owned(),
             Self::NotTheKernel { architecture: Architecture::X86_64, .. } => {

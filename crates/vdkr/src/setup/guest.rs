@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::architecture::machine;
 use super::{Architecture, SetupError, elf};
 
 /// Names the folder that holds `guest-ARCH`.
@@ -17,7 +18,7 @@ const FOLDER: &str = "VDKR_GUEST_DIR";
 pub fn read(given: Option<&Path>, architecture: Architecture) -> Result<Vec<u8>, SetupError> {
     let candidates = match given {
         Some(path) => vec![path.to_owned()],
-        None => candidates(std::env::var_os(FOLDER), std::env::current_exe().ok(), architecture),
+        None => candidates(std::env::var_os(FOLDER), std::env::current_exe().ok().as_deref(), architecture),
     };
     for path in &candidates {
         match fs::read(path) {
@@ -29,7 +30,7 @@ pub fn read(given: Option<&Path>, architecture: Architecture) -> Result<Vec<u8>,
     Err(SetupError::NoGuest { architecture, looked: candidates })
 }
 
-fn candidates(folder: Option<OsString>, program: Option<PathBuf>, architecture: Architecture) -> Vec<PathBuf> {
+fn candidates(folder: Option<OsString>, program: Option<&Path>, architecture: Architecture) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
         let folder = PathBuf::from(folder);
@@ -37,7 +38,7 @@ fn candidates(folder: Option<OsString>, program: Option<PathBuf>, architecture: 
         // As `make guest` names them.
         found.push(folder.join(format!("vdkr-guest-{architecture}")));
     }
-    if let Some(folder) = program.as_deref().and_then(Path::parent) {
+    if let Some(folder) = program.and_then(Path::parent) {
         let name = format!("vdkr-guest-{architecture}");
         found.push(folder.join(&name));
         if let Some(above) = folder.parent() {
@@ -48,7 +49,7 @@ fn candidates(folder: Option<OsString>, program: Option<PathBuf>, architecture: 
 }
 
 fn checked(path: &Path, program: Vec<u8>, architecture: Architecture) -> Result<Vec<u8>, SetupError> {
-    let linking = elf::linking(&program).filter(|_| elf::machine(&program) == Some(architecture.machine()));
+    let linking = elf::linking(&program).filter(|_| elf::machine(&program) == Some(machine(architecture)));
     let linking = linking.ok_or_else(|| SetupError::NotFor { path: path.to_owned(), what: "program", architecture })?;
     if linking.interpreter.is_some() || !linking.needed.is_empty() {
         return Err(SetupError::DynamicGuest(path.to_owned()));
@@ -62,9 +63,13 @@ mod tests {
 
     #[test]
     fn the_program_is_looked_for_in_the_order_that_is_documented() {
-        let found = candidates(Some("/guests".into()), Some("/opt/bin/vdkr".into()), Architecture::Aarch64);
-        let expected =
-            ["/guests/guest-aarch64", "/guests/vdkr-guest-aarch64", "/opt/bin/vdkr-guest-aarch64", "/opt/lib/wharf/vdkr-guest-aarch64"];
+        let found = candidates(Some("/guests".into()), Some(Path::new("/opt/bin/vdkr")), Architecture::Aarch64);
+        let expected = [
+            "/guests/guest-aarch64",
+            "/guests/vdkr-guest-aarch64",
+            "/opt/bin/vdkr-guest-aarch64",
+            "/opt/lib/wharf/vdkr-guest-aarch64",
+        ];
         assert_eq!(found, expected.map(PathBuf::from));
         let found = candidates(Some("".into()), None, Architecture::Aarch64);
         assert!(found.is_empty(), "{found:?}");

@@ -19,9 +19,9 @@ mod runtime;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-pub use architecture::{Architecture, UnknownArchitecture};
 pub use error::SetupError;
 pub use installed::{Content, Installed, Package, Record};
+pub use wharf_machine::Architecture;
 
 use cpio::Cpio;
 use installed::FORMAT;
@@ -132,10 +132,12 @@ fn collect(setup: &Setup, work: &Path, say: &mut dyn FnMut(&str, &str)) -> Resul
     let mut packages = Vec::new();
     let mut root = PathBuf::new();
     if setup.kernel.is_none() || setup.runtime.is_none() {
-        say("fetch", &format!("lists of packages for {}", setup.architecture.debian()));
+        say("fetch", &format!("lists of packages for {}", architecture::debian(setup.architecture)));
         let tree = work.join("apt");
         let apt = apt::Apt::update(&tree, setup.architecture)?;
-        for (is_wanted, part) in [(setup.kernel.is_none(), apt::Apt::kernel as fn(&_) -> _), (setup.runtime.is_none(), apt::Apt::runtime)] {
+        for (is_wanted, part) in
+            [(setup.kernel.is_none(), apt::Apt::kernel as fn(&_) -> _), (setup.runtime.is_none(), apt::Apt::runtime)]
+        {
             if is_wanted {
                 packages.extend(part(&apt)?);
             }

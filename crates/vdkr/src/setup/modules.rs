@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::architecture::machine;
 use super::compressed::decompressed;
 use super::{Architecture, SetupError, elf};
 
@@ -69,7 +70,8 @@ pub fn collect(folder: &Path, release: &str, architecture: Architecture) -> Resu
     if files.is_empty() && builtin.is_empty() {
         return Err(SetupError::NoModules(folder.to_owned()));
     }
-    let mut order = Order { builtin, files, release, architecture, seen: BTreeSet::new(), modules: Vec::new(), missing: Vec::new() };
+    let mut order =
+        Order { builtin, files, release, architecture, seen: BTreeSet::new(), modules: Vec::new(), missing: Vec::new() };
     for (name, option) in NEEDED {
         order.need(name, option)?;
     }
@@ -128,8 +130,8 @@ impl Order<'_> {
             return Ok(());
         };
         let content = fs::read(&path).and_then(decompressed).map_err(|error| SetupError::file("read", &path, error))?;
-        let info = elf::module_info(&content).filter(|_| elf::machine(&content) == Some(self.architecture.machine()));
-        let info = info.ok_or_else(|| SetupError::NotFor { path, what: "kernel module", architecture: self.architecture })?;
+        let info = elf::module_info(&content).filter(|_| elf::machine(&content) == Some(machine(self.architecture)));
+        let info = info.ok_or(SetupError::NotFor { path, what: "kernel module", architecture: self.architecture })?;
         for (key, value) in &info {
             match key.as_str() {
                 "vermagic" => {

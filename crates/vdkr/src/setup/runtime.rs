@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::architecture::machine;
 use super::{Architecture, SetupError, elf};
 
 /// Links followed on the way to one file; the kernel follows as many.
@@ -25,14 +26,15 @@ const PLACE: &str = "/usr/bin/crun";
 pub fn collect(program: &Path, architecture: Architecture) -> Result<Files, SetupError> {
     let content = read(program)?;
     let not_for = |path: &Path, what| SetupError::NotFor { path: path.to_owned(), what, architecture };
-    let is_ours = |content: &[u8]| elf::machine(content) == Some(architecture.machine());
+    let is_ours = |content: &[u8]| elf::machine(content) == Some(machine(architecture));
     let linking = elf::linking(&content).filter(|_| is_ours(&content)).ok_or_else(|| not_for(program, "program"))?;
     let mut files = Files::from([(PLACE.to_owned(), content)]);
     let Some(loader) = &linking.interpreter else { return Ok(files) };
 
     let no_root = || SetupError::NoLibrary { program: program.to_owned(), library: loader.clone(), root: top(program) };
     let program_path = program.canonicalize().map_err(|error| SetupError::file("find", program, error))?;
-    let (root, found) = program_path.ancestors().skip(1).find_map(|root| Some((root, inside(root, loader)?))).ok_or_else(no_root)?;
+    let (root, found) =
+        program_path.ancestors().skip(1).find_map(|root| Some((root, inside(root, loader)?))).ok_or_else(no_root)?;
     files.insert(loader.clone(), read(&found)?);
 
     let defaults = default_folders(loader, architecture);
