@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod containers;
 mod settings;
+mod setup;
 
 use std::process::ExitCode;
 

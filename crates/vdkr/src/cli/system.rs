@@ -103,6 +103,12 @@ pub struct Setup {
     /// Folder of the kernel's modules
     #[arg(long, value_name = "FOLDER", requires = "kernel")]
     pub modules: Option<PathBuf>,
+    /// The guest program, in place of the one that came with this program
+    #[arg(long, value_name = "FILE")]
+    pub guest: Option<PathBuf>,
+    /// Take what another setup has made
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["kernel", "modules", "guest"])]
+    pub from: Option<PathBuf>,
     /// Make it anew, also where it is there
     #[arg(long)]
     pub force: bool,
