@@ -37,6 +37,14 @@ impl Arch {
         }
     }
 
+    /// The same, as virtual machines know it.
+    pub fn machine(self) -> wharf_machine::Architecture {
+        match self {
+            Self::X86_64 => wharf_machine::Architecture::X86_64,
+            Self::Aarch64 => wharf_machine::Architecture::Aarch64,
+        }
+    }
+
     /// This machine's; `None` when no virtual machine has it.
     pub fn host() -> Option<Self> {
         std::env::consts::ARCH.parse().ok()

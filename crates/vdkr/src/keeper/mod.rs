@@ -1,0 +1,21 @@
+//! The process beside each virtual machine.
+//!
+//! It owns QEMU, carries what a container reads and writes between the machine and the commands that look at it, keeps the log, and answers the
+//! guest's requests for files. Every other vdkr asks it, over a socket in the container's folder. The first connection is its owner's: a container
+//! in the foreground ends when that one closes.
+
+mod connection;
+mod log;
+mod prepare;
+mod protocol;
+mod run;
+mod socket;
+mod spare;
+mod start;
+
+pub use log::{Line, lines};
+pub use protocol::{Ask, IN, Tell};
+pub use run::{NAME, be_keeper};
+pub use socket::connect;
+pub use spare::{Spare, SpareState};
+pub use start::{Owner, start};

@@ -1,0 +1,231 @@
+//! From a container's record to a machine that is awake.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wharf_guest_protocol::{CONTROL, Event, Request, Task, read, write};
+use wharf_machine::{Accelerator, Architecture, Disks, Forward, Machine, MachineError, Networking, Qemu, Shape, Snapshot};
+use wharf_rootfs::Cache;
+
+use super::log::now;
+use crate::containers::record::{Folder, MachineSize, Record};
+
+/// The size of the disk that takes a container's changes: sparse, so only what is changed takes space.
+pub const DISK: u64 = 16 << 30;
+
+/// A restored machine answers within a tenth of a second; a computer that is busy building takes its time.
+const AWAKE: Duration = Duration::from_secs(60);
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The architecture.
+    pub architecture: Architecture,
+    /// `~/.vdkr/ARCH`: guest and snapshots, which all instances share.
+    pub shared: PathBuf,
+    /// The instance's own folder.
+    pub own: PathBuf,
+    /// How long a spare machine waits to be used, in seconds; 0 is for ever.
+    pub idle_timeout: u64,
+}
+
+/// Why there is no machine, in words for the one who wanted it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub message: String,
+    /// What lies behind it.
+    pub causes: Vec<String>,
+    /// The way out.
+    pub hint: Option<String>,
+    /// The exit code that says it.
+    pub code: u8,
+}
+
+impl Refusal {
+    /// Of an error, with what caused it.
+    pub fn of(error: &dyn std::error::Error) -> Self {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        Self { message: error.to_string(), causes, hint: None, code: 125 }
+    }
+
+    /// Of words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), hint: None, code: 125 }
+    }
+
+    /// With a way out.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<MachineError> for Refusal {
+    fn from(error: MachineError) -> Self {
+        let hint = match &error {
+            MachineError::NoQemu(architecture) => Some(format!(
+                "install QEMU's system emulation ({}), or name the program in VDKR_QEMU",
+                match architecture {
+                    Architecture::X86_64 => "Debian: qemu-system-x86, Fedora: qemu-system-x86-core",
+                    Architecture::Aarch64 => "Debian: qemu-system-arm, Fedora: qemu-system-aarch64-core",
+                }
+            )),
+            MachineError::OldQemu { .. } => Some("install QEMU 7.2 or later, and name it in VDKR_QEMU where it is not in PATH".to_owned()),
+            MachineError::NoGuest { architecture, .. } => Some(format!("make them with `vdkr --arch {architecture} setup`")),
+            _ => None,
+        };
+        Self { hint, ..Self::of(&error) }
+    }
+}
+
+/// A machine of a size.
+///
+/// # Errors
+/// No QEMU, no kernel.
+pub fn shape(places: &Places, size: MachineSize) -> Result<Shape, Refusal> {
+    let given = std::env::var_os("VDKR_QEMU").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let qemu = Qemu::find(places.architecture, given.as_deref(), &path, &places.shared.join("machines"))?;
+    let guest = places.shared.join("guest");
+    Ok(Shape {
+        qemu,
+        architecture: places.architecture,
+        accelerator: Accelerator::Tcg,
+        memory: size.memory,
+        cpus: size.cpus,
+        kernel: guest.join("kernel"),
+        initramfs: guest.join("initramfs"),
+        disk: DISK,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// A machine that was restored and woken, with disks or with placeholders. A snapshot that does not work is made again, once.
+///
+/// # Errors
+/// When the second one does not work either.
+pub fn awake(places: &Places, size: MachineSize, disks: Option<&Disks>, networking: &Networking, note: &dyn Fn(&str)) -> Result<Machine, Refusal> {
+    let shape = shape(places, size)?;
+    let folder = places.shared.join("machines");
+    let get = || {
+        Snapshot::get(&folder, &shape, || {
+            note(&format!("first use of {} MiB and {} processors: making the virtual machine ready, once", size.memory, size.cpus));
+        })
+    };
+    let first = get()?;
+    match restored(&first, disks, networking) {
+        Ok(machine) => Ok(machine),
+        Err(problem) => {
+            note(&format!("the snapshot of the virtual machine does not work and is made again: {}", problem.message));
+            first.discard()?;
+            restored(&get()?, disks, networking)
+        }
+    }
+}
+
+fn restored(snapshot: &Snapshot, disks: Option<&Disks>, networking: &Networking) -> Result<Machine, Refusal> {
+    let mut machine = snapshot.restore(disks, networking)?;
+    match wake(&mut machine) {
+        Ok(()) => Ok(machine),
+        Err(mut refusal) => {
+            let words = machine.last_words();
+            if !words.is_empty() {
+                refusal.causes.push(words);
+            }
+            Err(refusal)
+        }
+    }
+}
+
+/// Give a restored machine what it must not share with others, and the time.
+///
+/// # Errors
+/// When it does not take it.
+pub fn wake(machine: &mut Machine) -> Result<(), Refusal> {
+    let mut random = [0; 64];
+    let mut filled = 0;
+    while filled < random.len() {
+        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty()).map_err(|error| Refusal::of(&error))?;
+    }
+    ask(machine, Task::Wake { random: hex::encode(random), unix_nanos: now() })
+}
+
+/// Ask a machine that nobody else listens to yet.
+///
+/// # Errors
+/// The guest's words, or that it is gone.
+pub fn ask(machine: &mut Machine, task: Task) -> Result<(), Refusal> {
+    let json = serde_json::to_vec(&Request::Ask { id: 0, task }).map_err(|error| Refusal::of(&error))?;
+    machine.control.set_read_timeout(Some(AWAKE)).map_err(|error| Refusal::of(&error))?;
+    write(&mut machine.control, CONTROL, &json).map_err(|error| Refusal::of(&error))?;
+    let frame = match read(&mut machine.control) {
+        Ok(Some(frame)) => frame,
+        Err(wharf_guest_protocol::FrameError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            return Err(Refusal::new(format!("the virtual machine did not answer in {} seconds", AWAKE.as_secs())));
+        }
+        _ => return Err(Refusal::new("the virtual machine has ended")),
+    };
+    machine.control.set_read_timeout(None).map_err(|error| Refusal::of(&error))?;
+    match serde_json::from_slice(&frame.payload) {
+        Ok(Event::Done { .. }) => Ok(()),
+        Ok(Event::Failed { message, code, .. }) => Err(Refusal { code, ..Refusal::new(message) }),
+        other => Err(Refusal::new(format!("the virtual machine says {other:?}"))),
+    }
+}
+
+/// The files behind a container's disks. The second is made at its first start.
+///
+/// # Errors
+/// A layer that is not there any more, a full disk.
+pub fn disks(places: &Places, folder: &Folder, record: &Record) -> Result<Disks, Refusal> {
+    let cache = Cache::open(places.own.join("rootfs")).map_err(|error| Refusal::of(&error))?;
+    let image = cache.image(&record.layers).map_err(|error| Refusal::of(&error))?;
+    let changes = folder.disk();
+    if !changes.exists() {
+        wharf_rootfs::empty_disk(&changes, DISK, &places.shared.join("machines")).map_err(|error| Refusal::of(&error))?;
+    }
+    Ok(Disks { image: image.path().to_owned(), changes, is_forgotten: record.vanishes })
+}
+
+/// What a container reaches, with a real port for each that may be any.
+///
+/// # Errors
+/// A port that is in use.
+pub fn networking(record: &Record) -> Result<Networking, Refusal> {
+    let mut forwards = Vec::new();
+    for published in &record.ports {
+        if published.host.is_ipv6() {
+            return Err(Refusal::new(format!("cannot listen at {}: QEMU's network leads IPv4 only into its machines", published.host)));
+        }
+        let host = free(published.host, published.is_udp).map_err(|error| {
+            let mut refusal = Refusal::new(format!("cannot publish port {} at {}", published.port, published.host));
+            refusal.causes.push(error.to_string());
+            refusal.hint("another program listens there: take another port, or end that program")
+        })?;
+        forwards.push(Forward { host, port: published.port, is_udp: published.is_udp });
+    }
+    Ok(Networking { is_off: record.offline, forwards })
+}
+
+/// The address, with a free port in the place of 0, if it can be listened at.
+fn free(address: SocketAddr, is_udp: bool) -> std::io::Result<SocketAddr> {
+    if is_udp { UdpSocket::bind(address)?.local_addr() } else { TcpListener::bind(address)?.local_addr() }
+}
+
+/// Paths of an architecture and an instance.
+pub fn places(architecture: Architecture, state_dir: &Path, instance: Option<&str>, idle_timeout: u64) -> Places {
+    let shared = state_dir.join(architecture.name());
+    let own = match instance {
+        Some(name) => state_dir.join("instances").join(name).join(architecture.name()),
+        None => shared.clone(),
+    };
+    Places { architecture, shared, own, idle_timeout }
+}

@@ -1,0 +1,423 @@
+//! A keeper at work.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use wharf_guest_protocol::{CONTROL, Event, Mount, Report, Request, Stream, StreamKind, Task, read, write};
+use wharf_machine::Machine;
+use wharf_volumes::server::{Kind, Owner, Server, Volume};
+
+use super::connection::{Connection, Delivered};
+use super::log::{Log, now};
+use super::prepare::{self, Places, Refusal};
+use super::protocol::{Ask, IN, Tell, parse};
+use super::{socket, spare};
+use crate::containers::record::{Folder, Record, State, Status};
+
+/// The name under which this program is a keeper.
+pub const NAME: &str = "vdkr-keeper";
+
+/// The number of the container's own process; others get the ones after it.
+const MAIN: u32 = 0;
+
+/// How long a container that has ended may take to write to its disk what is in memory.
+const FINISH: Duration = Duration::from_secs(60);
+
+/// Be a keeper, as its name and arguments say; `None` under any other name.
+pub fn be_keeper() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    if arguments.next()? != NAME {
+        return None;
+    }
+    let _ = rustix::process::setsid();
+    Some(if work(&arguments.collect::<Vec<_>>()).is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn work(arguments: &[OsString]) -> Option<()> {
+    let [arch, state_dir, instance, idle, role, folder] = arguments else { return None };
+    let text = |text: &OsString| text.to_str().map(str::to_owned);
+    let instance = text(instance)?;
+    let instance = (!instance.is_empty()).then_some(instance.as_str());
+    let places = prepare::places(text(arch)?.parse().ok()?, Path::new(state_dir), instance, text(idle)?.parse().ok()?);
+    let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
+    match text(role)?.as_str() {
+        "spare" => spare::wait(&places, Path::new(folder), socket),
+        role => keep(&places, Folder::at(PathBuf::from(folder)), socket, role == "foreground", None),
+    }
+    Some(())
+}
+
+/// Keep a container from its start to its end, in a machine that is given or a new one.
+pub fn keep(places: &Places, folder: Folder, owner: UnixStream, is_foreground: bool, spare: Option<Machine>) {
+    let Ok(connection) = Connection::over(&owner).map(Arc::new) else { return };
+    match prepare(places, &folder, &connection, spare) {
+        Ok((prepared, listener)) => prepared.run(listener, owner, connection, is_foreground),
+        Err(refusal) => {
+            refuse(&folder, &refusal);
+            fail(&connection, refusal);
+            connection.finish();
+        }
+    }
+}
+
+/// A machine with its container's disks, before the start.
+struct Prepared {
+    machine: Machine,
+    folder: Folder,
+    record: Record,
+    state: State,
+    server: Arc<Server>,
+    _lock: File,
+}
+
+fn fail(connection: &Connection, refusal: Refusal) {
+    let Refusal { message, causes, hint, code } = refusal;
+    connection.tell(&Tell::Failed { message, causes, hint, code });
+}
+
+/// Write down that it could not be started; one that was to vanish does.
+fn refuse(folder: &Folder, refusal: &Refusal) {
+    if let Ok(record) = folder.record() {
+        if record.vanishes {
+            let _ = folder.remove(&record.name);
+        } else {
+            let state = State { status: Status::Created, exit_code: refusal.code, error: Some(refusal.message.clone()), ..folder.state() };
+            let _ = folder.set_state(&state);
+        }
+    }
+}
+
+fn prepare(places: &Places, folder: &Folder, owner: &Connection, spare: Option<Machine>) -> Result<(Prepared, UnixListener), Refusal> {
+    let gone = |error: std::io::Error| Refusal::of(&error);
+    let lock = folder.lock().map_err(gone)?.ok_or_else(|| Refusal::new("it is running"))?;
+    let mut record = folder.record().map_err(gone)?;
+    let networking = prepare::networking(&record)?;
+    let server = Arc::new(share(&mut record)?);
+    let disks = prepare::disks(places, folder, &record)?;
+    let note = |text: &str| owner.tell(&Tell::Note { text: text.to_owned() });
+    let machine = match spare {
+        Some(mut machine) => {
+            machine.insert(&disks, &networking)?;
+            // It has waited for a while: its clock may have drifted, and nobody knows who has looked at its random numbers.
+            prepare::wake(&mut machine)?;
+            machine
+        }
+        None => prepare::awake(places, record.machine, Some(&disks), &networking, &note)?,
+    };
+    let state = State {
+        status: Status::Running,
+        keeper: Some(std::process::id()),
+        machine: Some(machine.pid()),
+        started: Some(now() / 1_000_000_000),
+        ports: networking.forwards.iter().map(|forward| forward.host).collect(),
+        ..State::default()
+    };
+    let listener = socket::listen(folder.path()).map_err(gone)?;
+    Ok((Prepared { machine, folder: folder.clone(), record, state, server, _lock: lock }, listener))
+}
+
+/// Share a container's volumes, and tell the guest which are files.
+fn share(record: &mut Record) -> Result<Server, Refusal> {
+    let server = Server::new();
+    for (id, shared) in (0..).zip(&record.volumes) {
+        let path = PathBuf::from(shared.source.as_os_str());
+        let volume = Volume { id, path, read_only: shared.read_only, owner: Owner::ROOT };
+        let kind = server.add(&volume).map_err(|error| Refusal::of(&error))?;
+        let (target, read_only) = (shared.target.clone(), shared.read_only);
+        record.container.mounts.push(Mount::Volume { volume: id, target, is_file: kind == Kind::File, read_only });
+    }
+    Ok(server)
+}
+
+impl Prepared {
+    fn run(self, listener: UnixListener, owner: UnixStream, connection: Arc<Connection>, is_foreground: bool) {
+        let Self { machine, folder, record, mut state, server, _lock } = self;
+        let (Ok(reader), Ok(writer)) = (machine.control.try_clone(), machine.control.try_clone()) else { return };
+        let keeper = Arc::new(Keeper {
+            guest: Mutex::new(writer),
+            asks: Mutex::default(),
+            next_ask: AtomicU32::new(1),
+            next_process: AtomicU32::new(MAIN + 1),
+            viewers: Mutex::new(HashMap::from([(MAIN, vec![Arc::clone(&connection)])])),
+            machine: machine.pid(),
+            folder: folder.clone(),
+        });
+        let _ = folder.set_state(&state);
+        if let (Ok(from), Ok(to)) = (machine.volumes.try_clone(), machine.volumes.try_clone()) {
+            spawn("volumes", move || {
+                let _ = server.serve(from, to);
+            });
+        }
+        spawn("listener", {
+            let keeper = Arc::clone(&keeper);
+            move || keeper.listen(&listener)
+        });
+        let started = Arc::new(Mutex::new(None));
+        spawn("owner", {
+            let (keeper, started, container) = (Arc::clone(&keeper), Arc::clone(&started), record.container.clone());
+            move || {
+                match keeper.ask(Task::Start { process: MAIN, container: Box::new(container) }) {
+                    Ok(_) => connection.tell(&Tell::Started),
+                    Err(refusal) => {
+                        *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                        keeper.end_machine();
+                        return;
+                    }
+                }
+                keeper.serve(owner, &connection, Some(MAIN));
+                if is_foreground {
+                    keeper.end_machine();
+                } else {
+                    keeper.forget(MAIN, &connection);
+                }
+            }
+        });
+        let keeps_log = !(record.vanishes && is_foreground);
+        let log = Log::open(keeps_log.then(|| folder.log()).as_deref()).or_else(|_| Log::open(None));
+        let code = log.ok().and_then(|mut log| keeper.carry(reader, &mut log, !record.vanishes));
+        let refused = started.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = machine.end();
+        state.status = Status::Exited;
+        state.finished = Some(now() / 1_000_000_000);
+        state.keeper = None;
+        state.machine = None;
+        // A machine that ended under a container is as if it had been killed.
+        state.exit_code = code.unwrap_or(137);
+        if record.vanishes {
+            let _ = folder.remove(&record.name);
+        } else if let Some(refusal) = &refused {
+            refuse(&folder, refusal);
+        } else {
+            let _ = folder.set_state(&state);
+        }
+        for viewer in keeper.take_viewers() {
+            match &refused {
+                Some(Refusal { message, causes, hint, code }) => {
+                    let (message, causes, hint, code) = (message.clone(), causes.clone(), hint.clone(), *code);
+                    viewer.tell(&Tell::Failed { message, causes, hint, code });
+                }
+                None => viewer.tell(&Tell::Exited { code: state.exit_code }),
+            }
+            viewer.finish();
+        }
+    }
+}
+
+/// Start a thread; without it what it was for does not happen, and the commands that wait for it say so.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(work);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the threads of a keeper share.
+struct Keeper {
+    guest: Mutex<UnixStream>,
+    asks: Mutex<HashMap<u32, Sender<Result<Option<Report>, Refusal>>>>,
+    next_ask: AtomicU32,
+    next_process: AtomicU32,
+    /// Who sees what a process writes.
+    viewers: Mutex<HashMap<u32, Vec<Arc<Connection>>>>,
+    machine: u32,
+    folder: Folder,
+}
+
+impl Keeper {
+    fn request(&self, request: &Request) {
+        if let Ok(json) = serde_json::to_vec(request) {
+            self.send(CONTROL, &json);
+        }
+    }
+
+    fn send(&self, channel: u32, payload: &[u8]) {
+        // A guest that is gone shows at the reading side.
+        let _ = write(&mut *lock(&self.guest), channel, payload);
+    }
+
+    /// Ask the guest, and wait for its answer. Not for the thread that reads from it.
+    fn ask(&self, task: Task) -> Result<Option<Report>, Refusal> {
+        let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = channel();
+        lock(&self.asks).insert(id, answer);
+        self.request(&Request::Ask { id, task });
+        answered.recv().unwrap_or_else(|_| Err(Refusal::new("the virtual machine has ended")))
+    }
+
+    /// Kill the machine; the thread that reads from it sees to the rest.
+    fn end_machine(&self) {
+        if let Some(pid) = i32::try_from(self.machine).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn take_viewers(&self) -> Vec<Arc<Connection>> {
+        lock(&self.viewers).drain().flat_map(|(_, viewers)| viewers).collect()
+    }
+
+    fn forget(&self, process: u32, connection: &Arc<Connection>) {
+        if let Some(viewers) = lock(&self.viewers).get_mut(&process) {
+            viewers.retain(|viewer| !Arc::ptr_eq(viewer, connection));
+        }
+    }
+
+    /// Carry what comes from the guest, to the end of the container: its exit code, or `None` when the machine ended before.
+    fn carry(self: &Arc<Self>, mut from: UnixStream, log: &mut Log, is_kept: bool) -> Option<u8> {
+        let mut finishing = None;
+        let mut code = None;
+        while let Ok(Some(frame)) = read(&mut from) {
+            if frame.channel != CONTROL {
+                if let Some(stream) = Stream::of_channel(frame.channel) {
+                    if stream.process == MAIN && !frame.payload.is_empty() {
+                        log.add(stream.kind, &frame.payload);
+                    }
+                    self.show(stream, frame.payload);
+                }
+                continue;
+            }
+            match serde_json::from_slice(&frame.payload) {
+                Ok(Event::Exited { process: MAIN, code: found }) => {
+                    code = Some(found);
+                    if !is_kept {
+                        break;
+                    }
+                    let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
+                    finishing = Some(id);
+                    let _ = from.set_read_timeout(Some(FINISH));
+                    self.request(&Request::Ask { id, task: Task::Finish });
+                }
+                Ok(Event::Exited { process, code }) => {
+                    for viewer in lock(&self.viewers).remove(&process).unwrap_or_default() {
+                        viewer.tell(&Tell::Exited { code });
+                    }
+                }
+                Ok(Event::Credit { stream, bytes }) => {
+                    for viewer in self.viewers_of(stream.process) {
+                        viewer.tell(&Tell::Credit { bytes });
+                    }
+                }
+                Ok(Event::Done { id, .. } | Event::Failed { id, .. }) if finishing == Some(id) => break,
+                Ok(Event::Done { id, report }) => self.answer(id, Ok(report)),
+                Ok(Event::Failed { id, message, code }) => self.answer(id, Err(Refusal { code, ..Refusal::new(message) })),
+                Ok(Event::Ready { .. }) | Err(_) => {}
+            }
+        }
+        // Nobody answers any more.
+        lock(&self.asks).clear();
+        code
+    }
+
+    fn answer(&self, id: u32, answer: Result<Option<Report>, Refusal>) {
+        if let Some(asker) = lock(&self.asks).remove(&id) {
+            let _ = asker.send(answer);
+        }
+    }
+
+    fn viewers_of(&self, process: u32) -> Vec<Arc<Connection>> {
+        lock(&self.viewers).get(&process).cloned().unwrap_or_default()
+    }
+
+    /// Hand bytes to all who look at a process; the guest may send more once all have them.
+    fn show(self: &Arc<Self>, stream: Stream, bytes: Vec<u8>) {
+        let keeper = Arc::clone(self);
+        let length = bytes.len();
+        let give = move || keeper.request(&Request::Credit { stream, bytes: length });
+        let delivered = Arc::new(Delivered(Box::new(give)));
+        for viewer in self.viewers_of(stream.process) {
+            viewer.carry(IN + stream.kind as u32, bytes.clone(), Some(Arc::clone(&delivered)));
+        }
+    }
+
+    fn listen(self: &Arc<Self>, listener: &UnixListener) {
+        for socket in listener.incoming().flatten() {
+            let keeper = Arc::clone(self);
+            spawn("connection", move || {
+                if let Ok(connection) = Connection::over(&socket).map(Arc::new) {
+                    keeper.serve(socket, &connection, None);
+                    connection.finish();
+                }
+            });
+        }
+    }
+
+    /// Do what a connection asks, until it closes. `process` is what it looks at.
+    fn serve(self: &Arc<Self>, mut from: UnixStream, connection: &Arc<Connection>, mut process: Option<u32>) {
+        let mut ends_with_it = None;
+        while let Ok(Some(frame)) = read(&mut from) {
+            if frame.channel == IN {
+                if let Some(process) = process {
+                    self.send(Stream { process, kind: StreamKind::In }.channel(), &frame.payload);
+                }
+                continue;
+            }
+            let Ok(ask) = parse::<Ask>(&frame.payload) else { break };
+            match ask {
+                Ask::Attach => {
+                    process = Some(MAIN);
+                    lock(&self.viewers).entry(MAIN).or_default().push(Arc::clone(connection));
+                    connection.tell(&Tell::Started);
+                }
+                Ask::Exec { process: spec, is_detached } => {
+                    let number = self.next_process.fetch_add(1, Ordering::Relaxed);
+                    if !is_detached {
+                        lock(&self.viewers).insert(number, vec![Arc::clone(connection)]);
+                    }
+                    match self.ask(Task::Exec { process: number, spec }) {
+                        Ok(_) => {
+                            process = Some(number);
+                            ends_with_it = (!is_detached).then_some(number);
+                            connection.tell(&Tell::Started);
+                        }
+                        Err(refusal) => fail(connection, refusal),
+                    }
+                }
+                Ask::Signal { signal } => self.request(&Request::Signal { process: process.unwrap_or(MAIN), signal }),
+                Ask::Resize { terminal } => self.request(&Request::Resize { process: process.unwrap_or(MAIN), terminal }),
+                Ask::Guest { task } => self.pass_on(task, connection, &mut process),
+                Ask::Take { .. } => break,
+            }
+        }
+        // What was started on this connection has nobody to talk to any more.
+        if let Some(process) = ends_with_it {
+            self.request(&Request::Signal { process, signal: Signal::HUP.as_raw() });
+        }
+        if let Some(process) = process {
+            self.forget(process, connection);
+        }
+    }
+
+    /// Something for the guest itself, with a process number where it has streams.
+    fn pass_on(self: &Arc<Self>, mut task: Task, connection: &Arc<Connection>, process: &mut Option<u32>) {
+        if let Task::Export { process: number, .. } | Task::Import { process: number, .. } | Task::Changes { process: number } = &mut task {
+            *number = self.next_process.fetch_add(1, Ordering::Relaxed);
+            *process = Some(*number);
+            lock(&self.viewers).insert(*number, vec![Arc::clone(connection)]);
+        }
+        let status = match task {
+            Task::Pause => Some(Status::Paused),
+            Task::Resume => Some(Status::Running),
+            _ => None,
+        };
+        match self.ask(task) {
+            Ok(report) => {
+                if let Some(status) = status {
+                    let _ = self.folder.set_state(&State { status, ..self.folder.state() });
+                }
+                connection.tell(&Tell::Done { report });
+            }
+            Err(refusal) => fail(connection, refusal),
+        }
+    }
+}
