@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use attributes::Attributes;
 use place::Place;
-use whiteout::Member;
+pub use whiteout::{Change, change};
 
 use crate::system::{self, Open};
 use crate::tar::{Extent, Member as TarMember, TarReader};
@@ -144,11 +144,11 @@ impl Unpacker {
     /// Makes what an entry says. For a regular file with content, hands back the empty file that the content belongs in, to be
     /// completed with [`Unpacker::complete`].
     fn make(&mut self, entry: &Entry) -> Result<Option<Unwritten>, LayersError> {
-        let path = match whiteout::member(&entry.name)? {
-            Member::Entry(path) => path,
-            Member::Whiteout(path) => return self.whiteout(&entry.name, &path).map(|()| None),
-            Member::Opaque(path) => return self.opaque(&entry.name, &path).map(|()| None),
-            Member::Ignored => return Ok(None),
+        let path = match change(&entry.name)? {
+            Change::Entry(path) => path,
+            Change::Whiteout(path) => return self.whiteout(&entry.name, &path).map(|()| None),
+            Change::Opaque(path) => return self.opaque(&entry.name, &path).map(|()| None),
+            Change::Ignored => return Ok(None),
         };
         let attributes = Attributes::of(entry)?;
         let Some((parent, name)) = path.parent().zip(path.file_name()) else {

@@ -9,8 +9,8 @@ const AUFS_PREFIX: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What a member of a layer means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Member {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
     /// A file at this path.
     Entry(EntryPath),
     /// Nothing of lower layers at this path.
@@ -22,22 +22,26 @@ pub(super) enum Member {
 }
 
 /// Reads the name of a member.
-pub(super) fn member(name: &[u8]) -> Result<Member, LayersError> {
+///
+/// # Errors
+/// [`LayersError::Name`] for what is no place below the root, and [`LayersError::Refused`] for whiteouts of nothing, or with something in
+/// them.
+pub fn change(name: &[u8]) -> Result<Change, LayersError> {
     let path = EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why })?;
-    let Some((parent, last)) = path.parent().zip(path.file_name()) else { return Ok(Member::Entry(path)) };
+    let Some((parent, last)) = path.parent().zip(path.file_name()) else { return Ok(Change::Entry(path)) };
     if parent.parts().any(|part| part.starts_with(AUFS_PREFIX)) {
-        return Ok(Member::Ignored);
+        return Ok(Change::Ignored);
     }
     let refused = |why: &str| Err(LayersError::Refused { name: name.to_vec(), why: why.to_owned() });
     if parent.parts().any(|part| part.starts_with(PREFIX)) {
         return refused("a whiteout has nothing in it");
     }
     match last.strip_prefix(PREFIX) {
-        None => Ok(Member::Entry(path)),
-        _ if last == OPAQUE => Ok(Member::Opaque(parent)),
-        _ if last.starts_with(AUFS_PREFIX) => Ok(Member::Ignored),
+        None => Ok(Change::Entry(path)),
+        _ if last == OPAQUE => Ok(Change::Opaque(parent)),
+        _ if last.starts_with(AUFS_PREFIX) => Ok(Change::Ignored),
         Some(b"" | b"." | b"..") => refused("it is a whiteout of no file"),
-        Some(removed) => Ok(Member::Whiteout(parent.join(removed))),
+        Some(removed) => Ok(Change::Whiteout(parent.join(removed))),
     }
 }
 
@@ -67,22 +71,22 @@ mod tests {
     #[test]
     fn names_are_files_or_take_them_away() {
         let path = |path: &str| EntryPath::parse(path.as_bytes()).unwrap();
-        for (name, member) in [
-            ("./a/b", Member::Entry(path("a/b"))),
-            ("./", Member::Entry(path(""))),
-            ("a/.wh.b", Member::Whiteout(path("a/b"))),
-            (".wh..b", Member::Whiteout(path(".b"))),
-            (".wh....", Member::Whiteout(path("..."))),
-            ("a/.wh..wh..opq", Member::Opaque(path("a"))),
-            (".wh..wh..opq", Member::Opaque(path(""))),
-            (".wh..wh.aufs", Member::Ignored),
-            (".wh..wh.plnk/12.34", Member::Ignored),
+        for (name, change) in [
+            ("./a/b", Change::Entry(path("a/b"))),
+            ("./", Change::Entry(path(""))),
+            ("a/.wh.b", Change::Whiteout(path("a/b"))),
+            (".wh..b", Change::Whiteout(path(".b"))),
+            (".wh....", Change::Whiteout(path("..."))),
+            ("a/.wh..wh..opq", Change::Opaque(path("a"))),
+            (".wh..wh..opq", Change::Opaque(path(""))),
+            (".wh..wh.aufs", Change::Ignored),
+            (".wh..wh.plnk/12.34", Change::Ignored),
         ] {
-            assert_eq!(super::member(name.as_bytes()).unwrap(), member, "{name}");
+            assert_eq!(super::change(name.as_bytes()).unwrap(), change, "{name}");
         }
         for name in [".wh.", "a/.wh..", ".wh...", ".wh.a/b"] {
-            assert!(matches!(super::member(name.as_bytes()), Err(LayersError::Refused { .. })), "{name}");
+            assert!(matches!(super::change(name.as_bytes()), Err(LayersError::Refused { .. })), "{name}");
         }
-        assert!(matches!(super::member(b"../.wh.a"), Err(LayersError::Name { .. })));
+        assert!(matches!(super::change(b"../.wh.a"), Err(LayersError::Name { .. })));
     }
 }

@@ -1,0 +1,95 @@
+//! Layers that tests are made of, and images read by programs of others.
+#![allow(dead_code, reason = "not every test program uses all of it")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use wharf_layers::tar::{self, padding};
+use wharf_layers::unpack::{UnpackOptions, Unpacker};
+use wharf_layers::{Entry, Kind, LayersError, Time};
+use wharf_oci::Digest;
+use wharf_rootfs::{Cache, Image, RootfsError};
+
+pub fn entry(name: &str, kind: Kind) -> Entry {
+    let mode = if kind == Kind::Directory { 0o755 } else { 0o644 };
+    let mtime = Time { seconds: 1_000_000_000, nanoseconds: 123_456_789 };
+    Entry { name: name.into(), kind, mode, uid: 0, gid: 0, mtime, size: 0, xattrs: BTreeMap::new() }
+}
+
+pub fn file(name: &str) -> Entry {
+    entry(name, Kind::Regular)
+}
+
+pub fn directory(name: &str) -> Entry {
+    entry(name, Kind::Directory)
+}
+
+pub fn symlink(name: &str, target: &str) -> Entry {
+    Entry { mode: 0o777, ..entry(name, Kind::Symlink(target.into())) }
+}
+
+pub fn hardlink(name: &str, target: &str) -> Entry {
+    entry(name, Kind::Hardlink(target.into()))
+}
+
+/// An archive that is put together member by member.
+#[derive(Clone, Default)]
+pub struct Archive(Vec<u8>);
+
+impl Archive {
+    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
+        entries.into_iter().fold(Self::default(), |archive, entry| archive.with(&entry, b""))
+    }
+
+    pub fn with(mut self, entry: &Entry, content: &[u8]) -> Self {
+        let size = if entry.kind == Kind::Regular { content.len() as u64 } else { 0 };
+        self.0.extend(tar::encode(&Entry { size, ..entry.clone() }).unwrap());
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len() + padding(size), 0);
+        self
+    }
+
+    pub fn end(mut self) -> Vec<u8> {
+        self.0.extend(tar::END);
+        self.0
+    }
+}
+
+/// Keeps these layers, which are not compressed, and makes their image.
+pub fn image(cache: &Cache, layers: &[Vec<u8>]) -> Result<Image, RootfsError> {
+    let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::sha256(layer)).collect();
+    for (diff_id, layer) in diff_ids.iter().zip(layers) {
+        cache.add(diff_id, layer.as_slice())?;
+    }
+    cache.image(&diff_ids)
+}
+
+/// Lays out the same layers as files.
+pub fn unpack(layers: &[Vec<u8>], path: &Path) -> Result<(), LayersError> {
+    let mut unpacker = Unpacker::new(path, UnpackOptions::default())?;
+    for layer in layers {
+        unpacker.layer(layer.as_slice())?;
+    }
+    unpacker.finish().map(drop)
+}
+
+/// What is used of the image's disk as one file, made by QEMU.
+pub fn flatten(image: &Image, path: &Path) {
+    let blocks = (image.metadata() + image.contents()) / 4096;
+    let dd = ["dd", "-f", "vmdk", "-O", "raw", "bs=4096", &format!("count={blocks}")];
+    let (from, to) = (format!("if={}", image.path().display()), format!("of={}", path.display()));
+    run(Command::new("qemu-img").args(dd).args([from, to]));
+}
+
+/// Extracts a flat disk with the program of erofs-utils, which checks it first.
+pub fn extract(disk: &Path, to: &Path) {
+    run(Command::new("fsck.erofs").arg(format!("--extract={}", to.display())).arg(disk));
+}
+
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {out}{err}");
+    out.into_owned()
+}
