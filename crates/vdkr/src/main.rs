@@ -5,7 +5,10 @@
 mod cli;
 mod commands;
 mod containers;
+mod format;
+mod reach;
 mod settings;
+mod store;
 
 use std::process::ExitCode;
 
