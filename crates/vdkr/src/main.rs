@@ -1,12 +1,14 @@
 //! The `vdkr` command: the images of a build on this machine, run for their own architecture in a virtual machine.
 
-#![expect(dead_code, reason = "the commands about containers are not there yet")]
-
 mod cli;
 mod commands;
 mod containers;
+mod format;
+mod keeper;
+mod reach;
 mod settings;
 mod setup;
+mod store;
 
 use std::process::ExitCode;
 
