@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::thread;
 
+use wharf_volumes::relay::Relay;
 use wharf_guest_protocol::{CONTROL, Event, Report, Request, Stream, StreamKind, Task, read};
 
 use crate::boot::Ports;
@@ -21,8 +22,8 @@ struct Guest {
     runtime: Runtime,
     processes: Arc<Processes>,
     container: Option<Running>,
-    /// Requests for files of the host go out here.
-    _volumes: File,
+    /// Files of the host.
+    volumes: Relay,
 }
 
 /// Do what the host asks until it is gone.
@@ -37,7 +38,8 @@ pub fn serve(ports: Ports) -> Result<(), GuestError> {
     thread::Builder::new().name("reaper".to_owned()).spawn(move || waiting.run()).doing(|| "start a thread".to_owned())?;
     let processes = Arc::new(Processes::new(Arc::clone(&link), Arc::clone(&reaper)));
     let runtime = Runtime::start(&reaper)?;
-    let mut guest = Guest { reaper, runtime, processes, container: None, _volumes: ports.volumes };
+    let volumes = Relay::new(ports.volumes.into()).doing(|| "use the port for volumes".to_owned())?;
+    let mut guest = Guest { reaper, runtime, processes, container: None, volumes };
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     link.tell(&Event::Ready { kernel, version: env!("CARGO_PKG_VERSION").to_owned() });
     loop {
@@ -90,7 +92,7 @@ impl Guest {
                 if self.container.is_some() {
                     return Err(GuestError::Asked("this machine has its container".to_owned()));
                 }
-                let (running, pid, ends) = Running::start(&self.runtime, *container)?;
+                let (running, pid, ends) = Running::start(&self.runtime, &self.volumes, *container)?;
                 self.container = Some(running);
                 self.processes.add(process, pid, ends)?;
                 Ok(Some(Report::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }))
@@ -109,6 +111,7 @@ impl Guest {
                 rustix::fs::sync();
                 Ok(None)
             }
+            Task::Top => Ok(Some(Report::Processes { rows: self.running()?.processes() })),
             other => Err(GuestError::Asked(format!("this guest does not know the task {other:?}"))),
         }
     }

@@ -73,7 +73,7 @@ pub fn print_list(format: &Format, shown: &[(&str, &str)], rows: &[serde_json::V
 }
 
 /// Columns side by side, three spaces apart, as Docker has them.
-fn table(rows: Vec<Vec<String>>) -> String {
+pub fn table(rows: Vec<Vec<String>>) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in &rows {
         for (place, cell) in row.iter().enumerate() {

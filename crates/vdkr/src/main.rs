@@ -20,6 +20,9 @@ use wharf_terminal::ui::{self, Failure};
 const FAILED_BEFORE_THE_CONTAINER: u8 = 125;
 
 fn main() -> ExitCode {
+    if let Some(code) = keeper::be_keeper() {
+        return code;
+    }
     let parsed = cli::definition().try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));
     let (is_container, result) = match parsed {
         Ok(cli) => (cli.command.runs_a_program(), commands::run(&cli)),

@@ -2,12 +2,14 @@
 
 mod bundle;
 mod capabilities;
+mod top;
 mod user;
 
 use std::path::Path;
 
 use rustix::process::Pid;
-use wharf_guest_protocol::{Container, Network, Process};
+use wharf_guest_protocol::{Container, Mount, Network, Process};
+use wharf_volumes::relay::Relay;
 
 use crate::disks::Disks;
 use crate::error::{Doing, GuestError, make_folder, write_file};
@@ -32,8 +34,9 @@ impl Running {
     ///
     /// # Errors
     /// A disk that cannot be mounted, a user who is not there, a program that cannot be run.
-    pub fn start(runtime: &Runtime, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
+    pub fn start(runtime: &Runtime, volumes: &Relay, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
         let disks = Disks::mount()?;
+        mount_volumes(volumes, &container)?;
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
         let env = bundle::write(bundle, &container, disks.root())?;
@@ -50,6 +53,11 @@ impl Running {
         let (value, env) = bundle::process(process, &self.container, self.disks.root())?;
         write_file(spec, value.to_string())?;
         runtime.exec(spec, NAME, process, &env)
+    }
+
+    /// The processes, a line of `ps -ef` each.
+    pub fn processes(&self) -> Vec<Vec<String>> {
+        top::processes()
     }
 
     /// Stop all its processes where they are.
@@ -77,6 +85,23 @@ impl Running {
         let _ = runtime.delete(NAME);
         self.disks.finish()
     }
+}
+
+/// Mount the host's folders and files where the bundle looks for them.
+fn mount_volumes(volumes: &Relay, container: &Container) -> Result<(), GuestError> {
+    for mount in &container.mounts {
+        if let Mount::Volume { volume, is_file, read_only, .. } = mount {
+            let place = Path::new(bundle::VOLUMES).join(volume.to_string());
+            if *is_file {
+                make_folder(bundle::VOLUMES)?;
+                write_file(&place, "")?;
+            } else {
+                make_folder(&place)?;
+            }
+            volumes.mount(*volume, &place, *read_only).doing(|| format!("mount the volume {volume}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Run a container from this machine's own files, once: what containers need is in memory after that.

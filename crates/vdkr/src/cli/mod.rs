@@ -166,6 +166,15 @@ impl Command {
     }
 }
 
+/// The command of these words, the program's name first.
+///
+/// # Errors
+/// Words that are no command.
+pub fn parse(words: &[std::ffi::OsString]) -> Result<Command, wharf_terminal::ui::Failure> {
+    let parsed = definition().try_get_matches_from(words).and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
+    parsed.map(|cli| cli.command).map_err(|error| wharf_terminal::ui::Failure::new(error.to_string()))
+}
+
 /// The command line as clap knows it.
 pub fn definition() -> clap::Command {
     let mut text = String::from("Environment:\n");

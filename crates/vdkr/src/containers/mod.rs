@@ -1,38 +1,79 @@
 //! Containers: one virtual machine for each that runs.
 
+mod attach;
+mod environment;
+mod exec;
+mod files;
+mod image;
+mod inspect;
+mod list;
+mod logs;
+mod make;
+mod memres;
+mod power;
+pub mod record;
+mod run;
+mod signals;
+mod top;
+
 use std::process::ExitCode;
 
 use wharf_terminal::ui::Failure;
 
-use crate::cli::{Command, containers, images};
+use crate::cli::{Command, containers};
 use crate::settings::Settings;
+use record::Containers;
+
+pub use inspect::inspect;
 
 /// Runs a command about containers.
-pub fn run(_: &Settings, command: &Command) -> Result<ExitCode, Failure> {
-    let _ = command;
-    Err(not_there())
-}
-
-/// `inspect` of a container.
-pub fn inspect(_: &Settings, _: &images::Inspect) -> Result<ExitCode, Failure> {
-    Err(not_there())
+pub fn run(settings: &Settings, command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(options) => run::run(settings, options, make::EntryPoint::Kept),
+        Command::Vrun(options) => run::run(settings, options, make::EntryPoint::Cleared),
+        Command::Create(options) => run::create(settings, options),
+        Command::Vshell(options) => exec::shell(settings, options),
+        Command::Exec(options) => exec::exec(settings, options),
+        Command::Ps(options) => list::ps(settings, options),
+        Command::Logs(options) => logs::logs(settings, options),
+        Command::Start(options) => run::start(settings, options),
+        Command::Stop(options) => power::stop(settings, options),
+        Command::Restart(options) => power::restart(settings, options),
+        Command::Kill(options) => power::kill(settings, options),
+        Command::Pause(options) => power::pause(settings, options, true),
+        Command::Unpause(options) => power::pause(settings, options, false),
+        Command::Rm(options) => power::remove(settings, options),
+        Command::Wait(options) => power::wait(settings, options),
+        Command::Cp(options) => files::copy(settings, options),
+        Command::Port(options) => list::port(settings, options),
+        Command::Top(options) => top::top(settings, options),
+        Command::Commit(options) => files::commit(settings, options),
+        Command::Memres(options) => memres::run(settings, options),
+        _ => Err(Failure::new("this is no command about containers")),
+    }
 }
 
 /// Whether there is a container of this name or ID.
-pub fn exists(_: &Settings, _: &str) -> bool {
-    false
+pub fn exists(settings: &Settings, name: &str) -> bool {
+    matches!(Containers::of(settings).find(name), Ok(Some(_)))
 }
 
 /// The images that containers use, by ID.
-pub fn images_in_use(_: &Settings) -> Result<Vec<wharf_oci::Digest>, Failure> {
-    Ok(Vec::new())
+pub fn images_in_use(settings: &Settings) -> Result<Vec<wharf_oci::Digest>, Failure> {
+    Ok(Containers::of(settings).all()?.into_iter().map(|(_, record, _)| record.image_id).collect())
 }
 
 /// Commands of `container`.
-pub fn container(_: &Settings, _: &containers::Container) -> Result<ExitCode, Failure> {
-    Err(not_there())
+pub fn container(settings: &Settings, command: &containers::Container) -> Result<ExitCode, Failure> {
+    match command {
+        containers::Container::Ls(options) => list::ps(settings, options),
+        containers::Container::Inspect(options) => inspect(settings, options),
+        containers::Container::Rm(options) => power::remove(settings, options),
+        containers::Container::Prune(_) => power::prune(settings),
+    }
 }
 
-fn not_there() -> Failure {
-    Failure::new("containers cannot be run yet by this version")
+/// What a keeper says that went wrong.
+pub fn failure(message: String, causes: Vec<String>, hint: Option<String>) -> Failure {
+    Failure::Report { message, causes, hint }
 }

@@ -13,9 +13,9 @@ mod socket;
 mod spare;
 mod start;
 
-pub use log::{Line, lines};
-pub use protocol::{Ask, IN, Tell};
-pub use run::{NAME, be_keeper};
+pub use log::{lines, now};
+pub use protocol::{Ask, IN, Tell, parse, send};
+pub use run::be_keeper;
 pub use socket::connect;
-pub use spare::{Spare, SpareState};
+pub use spare::Spare;
 pub use start::{Owner, start};

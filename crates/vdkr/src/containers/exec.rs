@@ -1,0 +1,68 @@
+//! `exec` and `vshell`.
+
+use std::process::ExitCode;
+
+use wharf_guest_protocol::{Process, Terminal, Text};
+use wharf_terminal::ui::Failure;
+
+use super::attach::{self, View};
+use super::environment;
+use super::record::{Containers, Folder, Record, State, Status};
+use crate::cli::containers::{Exec, Shell};
+use crate::keeper::{self, Ask, send};
+use crate::settings::Settings;
+
+/// Connect to the keeper of a container that runs.
+pub fn connect(folder: &Folder, record: &Record, state: &State) -> Result<std::os::unix::net::UnixStream, Failure> {
+    let failed = || Failure::new(format!("the container {} is not running", record.name)).hint(format!("`vdkr start {}` starts it", record.name));
+    if !state.status.is_alive() {
+        return Err(failed());
+    }
+    keeper::connect(folder.path()).map_err(|error| failed().because(&error))
+}
+
+/// Runs a program in a container that runs.
+pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
+    let name = options.container().to_str().unwrap_or_default();
+    let (folder, record, state) = Containers::of(settings).get(name)?;
+    if state.status == Status::Paused {
+        return Err(Failure::new(format!("the container {name} is paused")).hint(format!("`vdkr unpause {name}` lets it go on")));
+    }
+    let socket = connect(&folder, &record, &state)?;
+    let own = &record.container.process;
+    let mut env = own.env.clone();
+    environment::add(&mut env, settings, &options.variable_files, &options.variables)?;
+    let process = Process {
+        args: options.arguments().iter().map(|argument| Text::from(argument.clone())).collect(),
+        env,
+        working_dir: options.workdir.as_ref().map_or_else(|| own.working_dir.clone(), |folder| folder.clone().into_os_string().into()),
+        user: options.user.clone().unwrap_or_else(|| own.user.clone()),
+        terminal: options.tty.then(|| attach::size().unwrap_or(Terminal { columns: 80, rows: 24 })),
+        stdin: options.interactive && !options.detach,
+        privileged: options.privileged,
+    };
+    let view = View { stdin: process.stdin, terminal: options.tty, signals: true };
+    send(&mut &socket, &Ask::Exec { process: Box::new(process), is_detached: options.detach }).map_err(|error| Failure::of(&error))?;
+    let early = attach::until_started(&socket)?;
+    if options.detach && early.code.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    attach::attach(&socket, early, view)
+}
+
+/// A shell in a container that runs, or in a new one of an image.
+pub fn shell(settings: &Settings, options: &Shell) -> Result<ExitCode, Failure> {
+    let Some(target) = &options.target else {
+        return Err(Failure::new("a shell where?").hint("name a container that runs, or an image: `vdkr vshell IMAGE`"));
+    };
+    let words: Vec<std::ffi::OsString> = if super::exists(settings, target) {
+        ["vdkr", "exec", "-it", target, "/bin/sh"].iter().map(Into::into).collect()
+    } else {
+        ["vdkr", "vrun", "-it", "--rm", target, "/bin/sh"].iter().map(Into::into).collect()
+    };
+    match crate::cli::parse(&words)? {
+        crate::cli::Command::Exec(options) => exec(settings, &options),
+        crate::cli::Command::Vrun(options) => super::run::run(settings, &options, super::make::EntryPoint::Cleared),
+        _ => Err(Failure::new("a shell where?")),
+    }
+}
