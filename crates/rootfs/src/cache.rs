@@ -12,10 +12,11 @@ use crate::erofs::{self, Plan};
 use crate::layer::{self, Footer, Records};
 use crate::merge::Tree;
 use crate::vmdk::{self, Extent, ZEROS_SECTORS};
-use crate::{DISK_SECTORS, RootfsError};
+use crate::{DISK_SECTORS, RootfsError, disk};
 
 const LAYERS: &str = "layers";
 const IMAGES: &str = "images";
+const DISKS: &str = "disks";
 const ZEROS: &str = "zeros";
 const LOCK: &str = "lock";
 /// What a file is called that is being written.
@@ -80,7 +81,7 @@ impl Cache {
         let folder = folder.as_ref();
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        for name in [LAYERS, IMAGES] {
+        for name in [LAYERS, IMAGES, DISKS] {
             let path = folder.join(name);
             builder.create(&path).map_err(RootfsError::file("make", path))?;
         }
@@ -280,13 +281,25 @@ impl Cache {
         named.all(|layer| layers.contains(layer))
     }
 
+    /// Makes an empty disk for a container to write to, at a path where there is nothing yet: ext4, `bytes` rounded up to 4096 large, and of
+    /// next to no room on this machine until something is written to it. Only its owner may open it.
+    ///
+    /// It has a journal, so that it is in order after a machine was killed. To the guest it is no news that its blocks are zeros, yet on
+    /// file systems without holes it may want to write them: the mount option `noinit_itable` says no.
+    ///
+    /// # Errors
+    /// [`RootfsError::NoMke2fs`], and [`RootfsError::Disk`] for less than 64 MiB and when that program fails.
+    pub fn empty_disk(&self, path: &Path, bytes: u64) -> Result<(), RootfsError> {
+        disk::empty(&self.folder.join(DISKS), path, bytes)
+    }
+
     /// Bytes that all of it takes on the disk of this machine.
     ///
     /// # Errors
     /// When a folder cannot be read.
     pub fn usage(&self) -> Result<u64, RootfsError> {
         let mut sum = 0;
-        for name in [IMAGES, LAYERS] {
+        for name in [IMAGES, LAYERS, DISKS] {
             let folder = self.folder.join(name);
             for entry in fs::read_dir(&folder).map_err(RootfsError::file("read", &folder))? {
                 let entry = entry.map_err(RootfsError::file("read", &folder))?;

@@ -44,9 +44,29 @@ pub enum RootfsError {
         /// Why it cannot be.
         source: io::Error,
     },
+    /// The program that makes disks for containers to write to is not installed.
+    #[error("mke2fs is neither in PATH nor in /usr/sbin")]
+    NoMke2fs,
+    /// A disk that is too small, or that the program fails to make.
+    #[error("cannot make a disk of {bytes} bytes: {message}")]
+    Disk {
+        /// The size that was asked for.
+        bytes: u64,
+        /// Why.
+        message: String,
+    },
 }
 
 impl RootfsError {
+    /// The way out, where there is one.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(_) | Self::Damaged { .. } => Some("pull the image again"),
+            Self::NoMke2fs => Some("install e2fsprogs"),
+            Self::Layer(_) | Self::Digest { .. } | Self::TooMuch(_) | Self::File { .. } | Self::Disk { .. } => None,
+        }
+    }
+
     /// Makes an I/O error one of a file.
     pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { what, path: path.into(), source }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod disk;
 mod erofs;
 mod error;
 mod layer;

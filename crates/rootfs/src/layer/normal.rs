@@ -85,7 +85,9 @@ fn attributes(entry: &Entry) -> Result<Attributes, LayersError> {
         }
         xattrs.push((name.clone(), value.clone()));
     }
-    Ok(Attributes { mode: (entry.mode & 0o7777) as u16, uid, gid, mtime: entry.mtime, xattrs })
+    // Linux has no other mode for them.
+    let mode = if matches!(entry.kind, Kind::Symlink(_)) { 0o777 } else { entry.mode & 0o7777 };
+    Ok(Attributes { mode: mode as u16, uid, gid, mtime: entry.mtime, xattrs })
 }
 
 /// Whether an attribute is one of the image: a file system of Linux could hold it, and it is not left over from an overlay.

@@ -1,7 +1,11 @@
 //! Layers that tests are made of, and images read by programs of others.
 #![allow(dead_code, reason = "not every test program uses all of it")]
 
+pub mod erofs;
+pub mod look;
+
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,6 +14,9 @@ use wharf_layers::unpack::{UnpackOptions, Unpacker};
 use wharf_layers::{Entry, Kind, LayersError, Time};
 use wharf_oci::Digest;
 use wharf_rootfs::{Cache, Image, RootfsError};
+
+use erofs::Erofs;
+use look::Listing;
 
 pub fn entry(name: &str, kind: Kind) -> Entry {
     let mode = if kind == Kind::Directory { 0o755 } else { 0o644 };
@@ -85,6 +92,25 @@ pub fn flatten(image: &Image, path: &Path) {
 /// Extracts a flat disk with the program of erofs-utils, which checks it first.
 pub fn extract(disk: &Path, to: &Path) {
     run(Command::new("fsck.erofs").arg(format!("--extract={}", to.display())).arg(disk));
+}
+
+/// What is in the image of these layers: read from the disk that QEMU makes of it, and seen by the program of erofs-utils in the same way.
+pub fn merged(layers: &[Vec<u8>]) -> Result<Listing, RootfsError> {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path().join("cache")).unwrap();
+    let image = image(&cache, layers)?;
+    let disk = folder.path().join("disk");
+    flatten(&image, &disk);
+    let root = folder.path().join("root");
+    extract(&disk, &root);
+    let listing = Erofs::open(File::open(&disk).unwrap()).listing();
+    let extracted = look::look(&root);
+    assert_eq!(listing.paths(), extracted.paths());
+    for path in listing.paths() {
+        let (one, other) = (listing.get(path).unwrap(), extracted.get(path).unwrap());
+        assert_eq!((one.mode & 0o170_000, &one.content), (other.mode & 0o170_000, &other.content), "{path}");
+    }
+    Ok(listing)
 }
 
 pub fn run(command: &mut Command) -> String {
