@@ -44,6 +44,12 @@ impl Wharf {
         Self { program: crate::server::binary(), folder: folder.to_owned(), variables }
     }
 
+    /// `vdkr` in a folder, which becomes HOME and the current folder, with nothing of a build.
+    pub fn vdkr(folder: &Path) -> Self {
+        let other = Self::new(folder).without("TOPDIR").env("VDKR_CONFIG_DEFAULTS", "/dev/null");
+        Self { program: crate::server::vdkr(), ..other }
+    }
+
     /// The same, talking to this server.
     pub fn with_server(folder: &Path, server: &Server) -> Self {
         Self::new(folder).env("CONTAINER_REGISTRY_URL", &server.address().to_string())

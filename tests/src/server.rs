@@ -50,14 +50,19 @@ impl Program {
 
 /// The program under test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("WHARF_BIN").map_or_else(built_binary, PathBuf::from)
+    std::env::var_os("WHARF_BIN").map_or_else(|| built("wharf"), PathBuf::from)
 }
 
-/// The `wharf` of the profile these tests were built with: test programs lie in `target/<profile>/deps`.
-fn built_binary() -> PathBuf {
+/// The program that runs images, from `VDKR_BIN`, else the one built beside the tests.
+pub(crate) fn vdkr() -> PathBuf {
+    std::env::var_os("VDKR_BIN").map_or_else(|| built("vdkr"), PathBuf::from)
+}
+
+/// A program of the profile these tests were built with: test programs lie in `target/<profile>/deps`.
+fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the path of the test program");
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("wharf")).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no wharf beside {}: build it, or set WHARF_BIN", own.display()))
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no {name} beside {}: build it, or name it with {}_BIN", own.display(), name.to_uppercase()))
 }
 
 /// A running registry with a storage folder of its own. Dropping it kills the process and removes the folder.

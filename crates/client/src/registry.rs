@@ -120,6 +120,19 @@ impl Registry {
         }
     }
 
+    /// Asks whether it takes the credentials that it is asked with, or needs none.
+    ///
+    /// # Errors
+    /// [`ClientError::Unauthorized`] when it does not.
+    pub async fn log_in(&self) -> Result<(), ClientError> {
+        let ask = Ask::new(Method::GET, self.transport.url(""), &NO_SCOPE);
+        let response = self.transport.once(&ask).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.unexpected(&Method::GET, response).await),
+        }
+    }
+
     /// What it can do beyond the specification: what [`ping`](Self::ping) found, and before that nothing.
     pub fn features(&self) -> Features {
         self.features.get().copied().unwrap_or_default()

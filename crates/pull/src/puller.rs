@@ -66,6 +66,11 @@ impl<'a> Puller<'a> {
         Tree::read(&self.source, root).await
     }
 
+    /// Manifests and configurations, from the layout where it has them.
+    pub fn source(&self) -> &(dyn Source + 'a) {
+        &self.source
+    }
+
     /// Fetches all blobs that the layout lacks.
     pub async fn fetch(&self, tree: &Tree) -> Result<Had, FetchError> {
         let fetcher = Fetcher {

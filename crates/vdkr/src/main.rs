@@ -5,8 +5,11 @@
 mod cli;
 mod commands;
 mod containers;
+mod format;
+mod reach;
 mod settings;
 mod setup;
+mod store;
 
 use std::process::ExitCode;
 
