@@ -1,5 +1,6 @@
 //! Containers: one virtual machine for each that runs.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use wharf_terminal::ui::Failure;
@@ -26,6 +27,11 @@ pub fn exists(_: &Settings, _: &str) -> bool {
 /// The images that containers use, by ID.
 pub fn images_in_use(_: &Settings) -> Result<Vec<wharf_oci::Digest>, Failure> {
     Ok(Vec::new())
+}
+
+/// The layers that containers need, by the digest of their plain archives, whether an image still has them or not.
+pub fn layers_in_use(_: &Settings) -> Result<BTreeSet<wharf_oci::Digest>, Failure> {
+    Ok(BTreeSet::new())
 }
 
 /// Commands of `container`.
