@@ -42,13 +42,16 @@ impl Disks {
             make_folder(folder)?;
         }
         mount(IMAGE, LOWER, "erofs", MountFlags::RDONLY, None).doing(|| "mount the image".to_owned())?;
-        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard")).doing(|| "mount the container's disk".to_owned())?;
+        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard"))
+            .doing(|| "mount the container's disk".to_owned())?;
         for folder in ["upper", "work"] {
             make_folder(Path::new(DISK).join(folder))?;
         }
         // Without redirect_dir and metacopy what is in `upper` is a layer as image-spec has it.
-        let options = c"lowerdir=/run/vdkr/image,upperdir=/run/vdkr/disk/upper,workdir=/run/vdkr/disk/work,redirect_dir=off,metacopy=off";
-        mount("overlay", ROOT, "overlay", MountFlags::empty(), Some(options)).doing(|| "put image and changes together".to_owned())?;
+        let options =
+            c"lowerdir=/run/vdkr/image,upperdir=/run/vdkr/disk/upper,workdir=/run/vdkr/disk/work,redirect_dir=off,metacopy=off";
+        mount("overlay", ROOT, "overlay", MountFlags::empty(), Some(options))
+            .doing(|| "put image and changes together".to_owned())?;
         Ok(Self { _private: () })
     }
 

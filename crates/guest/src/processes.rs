@@ -62,7 +62,9 @@ impl Processes {
         let failed = || "carry the streams of a process".to_owned();
         let stream = |kind| Stream { process: number, kind };
         let outgoing = |kind, source| Outgoing::start(Arc::clone(&self.link), stream(kind), source).doing(failed);
-        let incoming = |target, is_terminal| Incoming::start(Arc::clone(&self.link), stream(StreamKind::In), target, is_terminal).doing(failed);
+        let incoming = |target, is_terminal| {
+            Incoming::start(Arc::clone(&self.link), stream(StreamKind::In), target, is_terminal).doing(failed)
+        };
         let mut terminal = None;
         let (stdin, out) = match ends {
             Ends::Pipes { stdin, stdout, stderr } => {

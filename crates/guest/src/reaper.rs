@@ -44,7 +44,10 @@ impl Reaper {
         let child = command.spawn()?;
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.any.notify_all();
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a process without a number"))?;
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| io::Error::other("a process without a number"))?;
         Ok((pid, child))
     }
 

@@ -162,7 +162,9 @@ fn kernel_arguments(shape: &Shape, kilohertz: Option<u64>) -> String {
 /// The image's disk, in two parts: what the device has, and what lies behind it and may be exchanged.
 fn image_block(disks: Option<&Disks>) -> Vec<Value> {
     let behind = match disks {
-        None => json!({"driver": "null-co", "node-name": "image-file", "size": IMAGE_DISK, "read-zeroes": true, "read-only": true}),
+        None => {
+            json!({"driver": "null-co", "node-name": "image-file", "size": IMAGE_DISK, "read-zeroes": true, "read-only": true})
+        }
         Some(disks) => image_file(disks),
     };
     vec![behind, json!({"driver": "raw", "node-name": "image", "file": "image-file", "read-only": true})]

@@ -37,9 +37,12 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         let pair = || UnixStream::pair().map_err(MachineError::io("cannot make a socket"));
         let ((monitor, monitor_end), (control, control_end), (volumes, volumes_end)) = (pair()?, pair()?, pair()?);
-        let wires = Wires { monitor: monitor_end.as_raw_fd(), control: control_end.as_raw_fd(), volumes: volumes_end.as_raw_fd() };
+        let wires =
+            Wires { monitor: monitor_end.as_raw_fd(), control: control_end.as_raw_fd(), volumes: volumes_end.as_raw_fd() };
         let ends: [OwnedFd; 3] = [monitor_end.into(), control_end.into(), volumes_end.into()];
-        let keep = |fd: std::os::fd::BorrowedFd<'_>| fcntl_setfd(fd, FdFlags::empty()).map_err(|error| MachineError::io("cannot hand a file to QEMU")(error.into()));
+        let keep = |fd: std::os::fd::BorrowedFd<'_>| {
+            fcntl_setfd(fd, FdFlags::empty()).map_err(|error| MachineError::io("cannot hand a file to QEMU")(error.into()))
+        };
         for end in &ends {
             keep(std::os::fd::AsFd::as_fd(end))?;
         }

@@ -37,7 +37,8 @@ impl Qemu {
     /// # Errors
     /// [`MachineError::NoQemu`] and [`MachineError::OldQemu`].
     pub fn find(architecture: Architecture, given: Option<&Path>, path: &OsStr, folder: &Path) -> Result<Self, MachineError> {
-        let in_path = || std::env::split_paths(path).map(|folder| folder.join(architecture.program())).find(|program| program.is_file());
+        let in_path =
+            || std::env::split_paths(path).map(|folder| folder.join(architecture.program())).find(|program| program.is_file());
         let program = given.map(Path::to_owned).or_else(in_path).ok_or(MachineError::NoQemu(architecture))?;
         let about = fs::metadata(&program).map_err(|_| MachineError::NoQemu(architecture))?;
         let notes = folder.join(format!("{}.json", architecture.program()));
@@ -49,7 +50,8 @@ impl Qemu {
         let output = Command::new(&program).arg("--version").output();
         let output = output.map_err(MachineError::io(format!("cannot run {}", program.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.lines().next().and_then(|line| line.strip_prefix("QEMU emulator version ")).unwrap_or_default().to_owned();
+        let version =
+            text.lines().next().and_then(|line| line.strip_prefix("QEMU emulator version ")).unwrap_or_default().to_owned();
         if numbers(&version).is_none_or(|found| found < OLDEST) {
             return Err(MachineError::OldQemu { program, version });
         }

@@ -51,7 +51,8 @@ impl Snapshot {
         }
         fs::create_dir_all(&found.folder).map_err(MachineError::io(format!("cannot make {}", found.folder.display())))?;
         let lock = private(&found.folder.join("lock"), false)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| MachineError::io("cannot wait for another vdkr's snapshot")(error.into()))?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|error| MachineError::io("cannot wait for another vdkr's snapshot")(error.into()))?;
         if !found.fits() {
             telling();
             found.make()?;
@@ -64,11 +65,14 @@ impl Snapshot {
     }
 
     fn fits(&self) -> bool {
-        let Some(about) = fs::read(self.file("about.json")).ok().and_then(|bytes| serde_json::from_slice::<About>(&bytes).ok()) else {
+        let Some(about) = fs::read(self.file("about.json")).ok().and_then(|bytes| serde_json::from_slice::<About>(&bytes).ok())
+        else {
             return false;
         };
         let has = |name: &str, bytes: u64| fs::metadata(self.file(name)).is_ok_and(|found| found.len() == bytes);
-        has("memory", about.memory_bytes) && has("state", about.state_bytes) && clock::is_same(about.kilohertz, clock::kilohertz(1))
+        has("memory", about.memory_bytes)
+            && has("state", about.state_bytes)
+            && clock::is_same(about.kilohertz, clock::kilohertz(1))
     }
 
     /// Boot, warm up, and write down how things stand.
@@ -85,7 +89,8 @@ impl Snapshot {
         let memory_bytes = self.shape.memory << 20;
         private(&memory, true)?.set_len(memory_bytes).map_err(MachineError::io(format!("cannot make {}", memory.display())))?;
         let kilohertz = clock::kilohertz(50);
-        let mut machine = Machine::start(&self.shape, From::Boot { memory: &memory, kilohertz }, &[], None, &Networking::default())?;
+        let mut machine =
+            Machine::start(&self.shape, From::Boot { memory: &memory, kilohertz }, &[], None, &Networking::default())?;
         let (kernel, guest) = match get_ready(&mut machine) {
             Ok(found) => found,
             Err(error) => return Err(with_last_words(error, &mut machine)),
@@ -111,9 +116,12 @@ impl Snapshot {
         machine.end().map_err(MachineError::io("cannot end the machine"))?;
         let state_bytes = fs::metadata(&state).map_err(MachineError::io(format!("cannot read {}", state.display())))?.len();
         let about = About { kernel, guest, kilohertz, memory_bytes, state_bytes };
-        let json = serde_json::to_vec(&about).map_err(|error| MachineError::io("cannot write about the snapshot")(error.into()))?;
+        let json =
+            serde_json::to_vec(&about).map_err(|error| MachineError::io("cannot write about the snapshot")(error.into()))?;
         let written = self.file("about.json.new");
-        fs::write(&written, json).and_then(|()| fs::rename(&written, self.file("about.json"))).map_err(MachineError::io("cannot write about the snapshot"))
+        fs::write(&written, json)
+            .and_then(|()| fs::rename(&written, self.file("about.json")))
+            .map_err(MachineError::io("cannot write about the snapshot"))
     }
 
     /// Start a machine from it, with these disks, or with placeholders for [`Machine::insert`]. It runs when this returns or soon after.
@@ -178,7 +186,11 @@ fn next(machine: &mut Machine, deadline: Instant) -> Result<Event, MachineError>
     let frame = match read(&mut machine.control) {
         Ok(Some(frame)) => frame,
         Ok(None) => return Err(MachineError::Ended(String::new())),
-        Err(wharf_guest_protocol::FrameError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(silent()),
+        Err(wharf_guest_protocol::FrameError::Io(error))
+            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+        {
+            return Err(silent());
+        }
         Err(error) => return Err(MachineError::Guest(error.to_string())),
     };
     serde_json::from_slice(&frame.payload).map_err(|error| MachineError::Guest(format!("its message is none: {error}")))

@@ -12,7 +12,15 @@ use crate::network;
 
 /// Folders whose content is the machine's, not the container's.
 const MASKED: [&str; 9] = [
-    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -30,7 +38,13 @@ pub fn write(bundle: &Path, container: &Container, root: &Path) -> Result<Vec<Te
 }
 
 fn config(container: &Container, process: Value, root: &Path) -> Result<Value, GuestError> {
-    let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"}), json!({"type": "mount"}), json!({"type": "cgroup"})];
+    let mut namespaces = vec![
+        json!({"type": "pid"}),
+        json!({"type": "ipc"}),
+        json!({"type": "uts"}),
+        json!({"type": "mount"}),
+        json!({"type": "cgroup"}),
+    ];
     if container.network == Network::None {
         namespaces.push(json!({"type": "network"}));
     }
@@ -63,8 +77,13 @@ fn config(container: &Container, process: Value, root: &Path) -> Result<Value, G
 pub fn process(process: &Process, container: &Container, root: &Path) -> Result<(Value, Vec<Text>), GuestError> {
     let User { uid, gid, groups, home } = look_up(root, &process.user)?;
     let mut env = process.env.clone();
-    let names = |entry: &Text, name: &str| entry.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
-    for (name, value) in [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOSTNAME", &container.hostname), ("HOME", &home)] {
+    let names =
+        |entry: &Text, name: &str| entry.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+    for (name, value) in [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOSTNAME", &container.hostname),
+        ("HOME", &home),
+    ] {
         if !env.iter().any(|known| names(known, name)) {
             env.push(format!("{name}={value}").into());
         }
@@ -149,7 +168,8 @@ fn mounts(container: &Container) -> Result<Vec<Value>, GuestError> {
 
 /// Files that say where the container is.
 fn own_files(container: &Container) -> [(&'static str, String); 3] {
-    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", container.hostname);
+    let mut hosts =
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", container.hostname);
     for entry in &container.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
             let address = if address == "host-gateway" { network::HOST.to_string() } else { address.to_owned() };

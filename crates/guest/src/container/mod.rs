@@ -114,7 +114,8 @@ pub fn warm_up(reaper: &Reaper, runtime: &Runtime) -> Result<(), GuestError> {
     let program = std::fs::read("/proc/self/exe").doing(|| "read this program".to_owned())?;
     let path = root.join(WARM_UP);
     write_file(&path, program)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).doing(|| "make a program of the warm-up".to_owned())?;
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .doing(|| "make a program of the warm-up".to_owned())?;
     let process = Process {
         args: vec![format!("/{WARM_UP}").into()],
         env: Vec::new(),

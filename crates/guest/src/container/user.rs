@@ -35,7 +35,8 @@ pub fn look_up(root: &Path, user: &str) -> Result<User, GuestError> {
 /// A file of the image; empty where it is none. Links are followed as if the root were the machine's.
 fn read_in(root: &Path, path: &str) -> String {
     let open = || -> Result<File, GuestError> {
-        let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).doing(|| "open the root".to_owned())?;
+        let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .doing(|| "open the root".to_owned())?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
         file.map(File::from).doing(|| format!("open {path}"))
@@ -60,18 +61,24 @@ fn find(passwd: &str, group: &str, user: &str) -> Result<User, GuestError> {
             (fields[2].parse().map_err(|_| bad())?, fields[3].parse().map_err(|_| bad())?, fields[0], home)
         }
         (None, Some(uid)) => (uid, 0, "", if uid == 0 { "/root" } else { "/" }),
-        (None, None) => return Err(GuestError::Asked(format!("unable to find user {name}: no matching entries in the image's /etc/passwd"))),
+        (None, None) => {
+            return Err(GuestError::Asked(format!("unable to find user {name}: no matching entries in the image's /etc/passwd")));
+        }
     };
-    let groups: Vec<_> = group.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|fields| fields.len() >= 3).collect();
+    let groups: Vec<_> =
+        group.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|fields| fields.len() >= 3).collect();
     let mut further = Vec::new();
     match group_name.filter(|group| !group.is_empty()) {
         Some(wanted) => {
             let named = groups.iter().find(|fields| fields[0] == wanted).and_then(|fields| fields[2].parse().ok());
             let found = named.or_else(|| wanted.parse().ok());
-            gid = found.ok_or_else(|| GuestError::Asked(format!("unable to find group {wanted}: no matching entries in the image's /etc/group")))?;
+            gid = found.ok_or_else(|| {
+                GuestError::Asked(format!("unable to find group {wanted}: no matching entries in the image's /etc/group"))
+            })?;
         }
         None if !login.is_empty() => {
-            let member = |fields: &&Vec<&str>| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == login));
+            let member =
+                |fields: &&Vec<&str>| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == login));
             further.extend(groups.iter().filter(member).filter_map(|fields| fields[2].parse::<u32>().ok()));
         }
         None => {}

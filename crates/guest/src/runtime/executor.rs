@@ -43,14 +43,18 @@ impl Program {
         let candidates = if name.as_bytes().contains(&b'/') {
             vec![PathBuf::from(name)]
         } else {
-            std::env::split_paths(path).map(|folder| if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) }).collect()
+            std::env::split_paths(path)
+                .map(|folder| if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) })
+                .collect()
         };
         let shown = name.to_string_lossy();
         let mut problem = None;
         for candidate in candidates {
             match std::fs::metadata(&candidate) {
                 Ok(about) if about.is_dir() => problem = Some(format!("{NOT_RUNNABLE}{shown}: it is a folder")),
-                Ok(about) if about.permissions().mode() & 0o111 == 0 => problem = Some(format!("{NOT_RUNNABLE}{shown}: permission denied")),
+                Ok(about) if about.permissions().mode() & 0o111 == 0 => {
+                    problem = Some(format!("{NOT_RUNNABLE}{shown}: permission denied"))
+                }
                 Ok(_) => return Ok(candidate),
                 Err(_) => {}
             }

@@ -52,7 +52,13 @@ impl Runtime {
     ///
     /// # Errors
     /// The runtime's own words.
-    pub fn run(&self, bundle: &Path, name: &str, process: &Process, env: &[wharf_guest_protocol::Text]) -> Result<(Pid, Ends), GuestError> {
+    pub fn run(
+        &self,
+        bundle: &Path,
+        name: &str,
+        process: &Process,
+        env: &[wharf_guest_protocol::Text],
+    ) -> Result<(Pid, Ends), GuestError> {
         self.start_process(process, |console| Call::Run {
             bundle: bundle.to_owned(),
             name: name.to_owned(),
@@ -66,7 +72,13 @@ impl Runtime {
     ///
     /// # Errors
     /// The runtime's own words.
-    pub fn exec(&self, spec: &Path, name: &str, process: &Process, env: &[wharf_guest_protocol::Text]) -> Result<(Pid, Ends), GuestError> {
+    pub fn exec(
+        &self,
+        spec: &Path,
+        name: &str,
+        process: &Process,
+        env: &[wharf_guest_protocol::Text],
+    ) -> Result<(Pid, Ends), GuestError> {
         self.start_process(process, |console| Call::Exec {
             spec: spec.to_owned(),
             name: name.to_owned(),
@@ -93,7 +105,11 @@ impl Runtime {
         self.call(&Call::Delete { name: name.to_owned() }, &[]).map(|_| ())
     }
 
-    fn start_process(&self, process: &Process, call: impl FnOnce(Option<std::path::PathBuf>) -> Call) -> Result<(Pid, Ends), GuestError> {
+    fn start_process(
+        &self,
+        process: &Process,
+        call: impl FnOnce(Option<std::path::PathBuf>) -> Call,
+    ) -> Result<(Pid, Ends), GuestError> {
         if process.terminal.is_some() {
             let console = Console::at(Path::new("/run/vdkr/console"))?;
             let answer = self.call(&call(Some(console.path().to_owned())), &[])?;

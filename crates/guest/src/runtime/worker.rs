@@ -40,7 +40,9 @@ fn next(guest: &mut UnixStream) -> std::io::Result<Option<(Call, Vec<OwnedFd>)>>
     let mut header = [0; 8];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(&*guest, &mut [IoSliceMut::new(&mut header)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL)?.bytes;
+    let got =
+        recvmsg(&*guest, &mut [IoSliceMut::new(&mut header)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL)?
+            .bytes;
     if got == 0 {
         return Ok(None);
     }
@@ -54,8 +56,16 @@ fn next(guest: &mut UnixStream) -> std::io::Result<Option<(Call, Vec<OwnedFd>)>>
     Ok(Some((serde_json::from_slice(&json)?, streams)))
 }
 
-fn builder(name: String, program: Program, console: Option<PathBuf>, streams: Vec<OwnedFd>) -> Result<ContainerBuilder, LibcontainerError> {
-    let mut builder = ContainerBuilder::new(name, SyscallType::Linux).with_root_path(STATE)?.with_executor(program).with_console_socket(console);
+fn builder(
+    name: String,
+    program: Program,
+    console: Option<PathBuf>,
+    streams: Vec<OwnedFd>,
+) -> Result<ContainerBuilder, LibcontainerError> {
+    let mut builder = ContainerBuilder::new(name, SyscallType::Linux)
+        .with_root_path(STATE)?
+        .with_executor(program)
+        .with_console_socket(console);
     let mut streams = streams.into_iter();
     if let (Some(stdin), Some(stdout), Some(stderr)) = (streams.next(), streams.next(), streams.next()) {
         builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
@@ -67,14 +77,16 @@ fn perform(call: Call, streams: Vec<OwnedFd>) -> Result<Answer, LibcontainerErro
     let load = |name: String| Container::load(PathBuf::from(STATE).join(name));
     match call {
         Call::Run { bundle, name, args, env, console } => {
-            let builder = builder(name, program(&args, &env), console, streams)?.as_init(bundle).with_systemd(false).with_detach(true);
+            let builder =
+                builder(name, program(&args, &env), console, streams)?.as_init(bundle).with_systemd(false).with_detach(true);
             // The root of a machine that runs from memory cannot be pivoted away, and it is the machine that isolates.
             let mut container = builder.as_sibling(true).with_no_pivot(true).build()?;
             container.start()?;
             Ok(Answer::Started { pid: container.pid().map_or(0, |pid| pid.as_raw()) })
         }
         Call::Exec { spec, name, args, env, console } => {
-            let builder = builder(name, program(&args, &env), console, streams)?.as_tenant().with_process(Some(spec)).with_detach(true);
+            let builder =
+                builder(name, program(&args, &env), console, streams)?.as_tenant().with_process(Some(spec)).with_detach(true);
             let pid = builder.as_sibling(true).build()?;
             Ok(Answer::Started { pid: pid.as_raw() })
         }

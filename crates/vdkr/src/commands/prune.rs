@@ -10,7 +10,7 @@ use crate::cli::images::Prune;
 use crate::containers;
 use crate::format::size;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// Removes images without a name, or all that no container uses.
 pub fn run(settings: &Settings, options: &Prune) -> Result<ExitCode, Failure> {
@@ -34,6 +34,7 @@ pub fn run(settings: &Settings, options: &Prune) -> Result<ExitCode, Failure> {
     }
     let mut freed = before.saturating_sub(super::df::bytes_of(store.folder()));
     freed += interrupted(&store)?;
+    freed += store::ready::forget_unused(settings, &containers::layers_in_use(settings)?)?;
     if !said.is_empty() {
         ui::print(format_args!("Deleted Images:\n{}\n\n", said.join("\n")))?;
     }

@@ -8,7 +8,7 @@ use wharf_terminal::ui::{Failure, Output};
 use crate::cli::images::Remove;
 use crate::containers;
 use crate::settings::Settings;
-use crate::store::{Image, Store, Target, familiar};
+use crate::store::{self, Image, Store, Target, familiar};
 
 /// Removes images. Each that cannot be removed is told, and the others go all the same.
 pub fn run(settings: &Settings, options: &Remove) -> Result<ExitCode, Failure> {
@@ -48,6 +48,9 @@ fn one(settings: &Settings, text: &str, force: bool, output: &mut Output) -> Res
     }
     let said = remove(&mut writer, &image, &names, is_last);
     Store::commit(writer)?;
+    if is_last {
+        store::ready::forget_unused(settings, &containers::layers_in_use(settings)?)?;
+    }
     said.iter().for_each(|line| output.print(format_args!("{line}\n")));
     Ok(())
 }

@@ -16,6 +16,7 @@ mod run;
 mod signals;
 mod top;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use wharf_terminal::ui::Failure;
@@ -61,6 +62,11 @@ pub fn exists(settings: &Settings, name: &str) -> bool {
 /// The images that containers use, by ID.
 pub fn images_in_use(settings: &Settings) -> Result<Vec<wharf_oci::Digest>, Failure> {
     Ok(Containers::of(settings).all()?.into_iter().map(|(_, record, _)| record.image_id).collect())
+}
+
+/// The layers that containers need, by the digest of their plain archives, whether an image still has them or not.
+pub fn layers_in_use(settings: &Settings) -> Result<BTreeSet<wharf_oci::Digest>, Failure> {
+    Ok(Containers::of(settings).all()?.into_iter().flat_map(|(_, record, _)| record.layers).collect())
 }
 
 /// Commands of `container`.

@@ -18,4 +18,4 @@ pub use protocol::{Ask, IN, Tell, parse, send};
 pub use run::be_keeper;
 pub use socket::connect;
 pub use spare::Spare;
-pub use start::{Owner, start};
+pub use start::start;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use wharf_guest_protocol::{CONTROL, Task, read};
+use wharf_guest_protocol::{Task, read};
 use wharf_machine::Networking;
 use wharf_terminal::ui::Failure;
 

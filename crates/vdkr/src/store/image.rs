@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wharf_oci::{Descriptor, Digest, Document, DocumentError, ImageManifest, Layout, LayoutError, NamedImage};
 
-use super::{PLAIN_SIZE, REF_NAME, REPOSITORY_DIGESTS};
+use super::{REF_NAME, REPOSITORY_DIGESTS};
 
 /// An image of the store.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Image {
     pub config: Value,
     /// When it was made, as it says it (RFC 3339); empty when it does not.
     pub created: String,
-    /// Bytes: of all layers uncompressed where that is known, else as they are stored.
+    /// Bytes of all layers, as they are stored.
     pub size: u64,
 }
 
@@ -63,9 +63,6 @@ impl Image {
         self.names.extend(entry.descriptor.annotation(REF_NAME).map(str::to_owned));
         let digests = entry.descriptor.annotation(REPOSITORY_DIGESTS).unwrap_or_default();
         self.repository_digests.extend(digests.split(' ').filter(|digest| !digest.is_empty()).map(str::to_owned));
-        if let Some(size) = entry.descriptor.annotation(PLAIN_SIZE).and_then(|size| size.parse().ok()) {
-            self.size = size;
-        }
         self.sort();
     }
 

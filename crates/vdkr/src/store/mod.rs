@@ -23,8 +23,6 @@ pub use platform::{choose, runs};
 
 /// The annotation of an entry that holds what registries know the image by: `NAME@DIGEST`, separated by spaces.
 const REPOSITORY_DIGESTS: &str = "dev.wharf.vdkr.repo-digests";
-/// The annotation with the length of all layers uncompressed, in bytes, where it is known.
-const PLAIN_SIZE: &str = "dev.wharf.vdkr.size";
 /// The name of an image in a layout (image-spec, "Annotations").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 

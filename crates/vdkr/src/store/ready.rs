@@ -1,28 +1,59 @@
-//! Making layers ready to run, once each.
+//! Making layers ready to run, once each, and letting go of those that no image has any more.
 
-use wharf_oci::{Digest, ImageConfig, ImageManifest, Layout};
-use wharf_rootfs::Cache;
+use std::collections::BTreeSet;
+
+use wharf_oci::{Digest, ImageManifest, Layout};
+use wharf_rootfs::{Cache, RootfsError};
 use wharf_terminal::ui::Failure;
 
+use super::{Image, Store};
 use crate::settings::Settings;
 
+/// The file systems of a state's layers.
+///
+/// # Errors
+/// When their folder cannot be made.
+pub fn cache(settings: &Settings) -> Result<Cache, Failure> {
+    Cache::open(settings.state().join("rootfs")).map_err(|error| failure(&error))
+}
+
 /// Turns the layers of an image into what a guest mounts, so that its first run does not wait for that. The layout holds all of them. This is the
-/// one place where layers are handed on: `pull`, `load`, `import` and `vimport` end with it, after the image is listed, and `run` asks it again, for
-/// layers that were cleared away.
+/// one place where layers are handed on: `pull`, `load`, `import` and `vimport` end with it, after the image is listed.
+///
+/// # Errors
+/// What is wrong with a layer, and what the disk fails with.
 pub fn make_ready(settings: &Settings, layout: &Layout, manifest: &ImageManifest) -> Result<(), Failure> {
-    let cache = Cache::open(settings.state().join("rootfs")).map_err(|error| Failure::of(&error))?;
-    let bytes = layout.read(&manifest.config).map_err(|error| Failure::of(&error))?;
-    for (diff_id, layer) in diff_ids(&bytes)?.iter().zip(&manifest.layers) {
-        if !cache.has(diff_id) {
-            let content = layout.place(layer).and_then(|place| place.reader()).map_err(|error| Failure::of(&error))?;
-            cache.add(diff_id, content).map_err(|error| Failure::new(format!("cannot make the layer {} ready", layer.digest)).because(&error))?;
+    let config = layout.read(&manifest.config).map_err(|error| Failure::of(&error))?;
+    let config = wharf_oci::ImageConfig::parse(&config).map_err(|error| Failure::of(&error))?;
+    if config.diff_ids.len() != manifest.layers.len() {
+        let (layers, told) = (manifest.layers.len(), config.diff_ids.len());
+        return Err(Failure::new(format!("the image has {layers} layers, and its configuration tells of {told}")));
+    }
+    let cache = cache(settings)?;
+    for (layer, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
+        if cache.has(diff_id) {
+            continue;
         }
+        let reader = layout.place(layer).and_then(|place| place.reader()).map_err(|error| Failure::of(&error))?;
+        cache.add(diff_id, reader).map_err(|error| failure(&error))?;
     }
     Ok(())
 }
 
-/// The layers that a configuration lists, uncompressed, the lowest first.
-pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>, Failure> {
-    let config = ImageConfig::parse(config).map_err(|error| Failure::new("the image's configuration cannot be read").because(&error))?;
-    Ok(config.diff_ids)
+/// Removes what was made of layers that neither an image nor a container has. Returns the bytes that it took.
+///
+/// # Errors
+/// When the images cannot be read, or a file cannot be removed.
+pub fn forget_unused(settings: &Settings, also_kept: &BTreeSet<Digest>) -> Result<u64, Failure> {
+    if !settings.state().join("rootfs").exists() {
+        return Ok(0);
+    }
+    let images = Store::of(settings).images()?;
+    let of = |image: &Image| image.diff_ids().iter().filter_map(|id| id.parse().ok()).collect::<Vec<Digest>>();
+    let keep = images.iter().flat_map(of).chain(also_kept.iter().copied()).collect();
+    cache(settings)?.remove(&keep).map_err(|error| failure(&error))
+}
+
+fn failure(error: &RootfsError) -> Failure {
+    Failure::of(error).about("a layer cannot be made ready to run")
 }
