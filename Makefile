@@ -1,6 +1,6 @@
 # Each target is a script of its own, so that it can be run, and read, without make.
 
-.PHONY: help run test native bench fuzz lint clean
+.PHONY: help run test guest native bench fuzz lint clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 12
@@ -10,6 +10,9 @@ run: ## installs what is missing, builds, starts the registry, pushes two images
 
 test: ## installs what is missing, runs every test; ARGS="part of a name" for some
 	@scripts/test
+
+guest: ## builds the guest program of vdkr's virtual machines, for both architectures
+	@scripts/guest
 
 native: ## the program built by BitBake from the layer's recipe, as a test that takes minutes
 	@scripts/native

@@ -116,3 +116,15 @@ build() {
     rm -f "$log"
     [[ -z $failed ]] || die "the build failed"
 }
+
+# apt_apart FOLDER ARCHITECTURE: has `apt_options` make apt-get keep its lists and its cache in the folder, so that the machine's stay as they
+# are, and take a system of that architecture without packages for granted. Sources, mirrors and keys are the machine's.
+apt_apart() {
+    mkdir -p "$1"/{lists/partial,cache/archives/partial,packages}
+    : >"$1/status"
+    # shellcheck disable=SC2034 # for the caller
+    apt_options=(
+        -o "APT::Architecture=$2" -o "APT::Architectures::=$2" -o APT::Sandbox::User= -o "Dir::State::Lists=$1/lists"
+        -o "Dir::State::status=$1/status" -o "Dir::Cache=$1/cache" -o Acquire::Languages=none
+    )
+}

@@ -42,7 +42,7 @@ impl Disks {
             make_folder(folder)?;
         }
         mount(IMAGE, LOWER, "erofs", MountFlags::RDONLY, None).doing(|| "mount the image".to_owned())?;
-        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard"))
+        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard,noinit_itable"))
             .doing(|| "mount the container's disk".to_owned())?;
         for folder in ["upper", "work"] {
             make_folder(Path::new(DISK).join(folder))?;

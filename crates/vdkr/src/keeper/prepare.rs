@@ -190,7 +190,7 @@ pub fn disks(places: &Places, folder: &Folder, record: &Record) -> Result<Disks,
     let image = cache.image(&record.layers).map_err(|error| Refusal::of(&error))?;
     let changes = folder.disk();
     if !changes.exists() {
-        wharf_rootfs::empty_disk(&changes, DISK, &places.shared.join("machines")).map_err(|error| Refusal::of(&error))?;
+        cache.empty_disk(&changes, DISK).map_err(|error| Refusal::of(&error))?;
     }
     Ok(Disks { image: image.path().to_owned(), changes, is_forgotten: record.vanishes })
 }

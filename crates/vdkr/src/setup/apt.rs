@@ -16,7 +16,7 @@ const KERNELS: [&str; 2] = ["linux-image-cloud-", "linux-image-virtual"];
 /// Of what a kernel's package brings along, what holds the kernel and its modules.
 const KERNEL_PARTS: [&str; 2] = ["linux-image-", "linux-modules-"];
 /// The runtime's package.
-const RUNTIME: &str = "crun";
+pub const RUNTIME: &str = "crun";
 
 /// The system's settings that are not taken over: where things are kept, for whom, and what is run after an update.
 const OURS: [&str; 9] = [
@@ -81,7 +81,9 @@ impl<'a> Apt<'a> {
             let name = if kernel.ends_with('-') { format!("{kernel}{}", debian(self.architecture)) } else { kernel.to_owned() };
             match self.closure(&name) {
                 Ok(mut packages) => {
-                    packages.retain(|package| KERNEL_PARTS.iter().any(|part| package.name.starts_with(part)));
+                    // The package that was asked for holds nothing itself: it needs the one of the newest release.
+                    let is_part = |name: &str| KERNEL_PARTS.iter().any(|part| name.starts_with(part));
+                    packages.retain(|package| package.name != name && is_part(&package.name));
                     return Ok(packages);
                 }
                 Err(error @ SetupError::NotOffered { .. }) => first = first.or(Some(error)),

@@ -135,15 +135,15 @@ fn collect(setup: &Setup, work: &Path, say: &mut dyn FnMut(&str, &str)) -> Resul
         say("fetch", &format!("lists of packages for {}", architecture::debian(setup.architecture)));
         let tree = work.join("apt");
         let apt = apt::Apt::update(&tree, setup.architecture)?;
-        for (is_wanted, part) in
-            [(setup.kernel.is_none(), apt::Apt::kernel as fn(&_) -> _), (setup.runtime.is_none(), apt::Apt::runtime)]
-        {
-            if is_wanted {
-                packages.extend(part(&apt)?);
-            }
+        if setup.kernel.is_none() {
+            packages.extend(apt.kernel()?);
+            say("fetch", &listed(&packages));
         }
-        for package in &packages {
-            say("fetch", &format!("{} {}", package.name, package.version));
+        if setup.runtime.is_none() {
+            let runtime = apt.runtime()?;
+            let (own, others): (Vec<_>, Vec<_>) = runtime.iter().cloned().partition(|package| package.name == apt::RUNTIME);
+            say("fetch", &format!("{} and {} packages that it needs", listed(&own), others.len()));
+            packages.extend(runtime);
         }
         let unpacked = apt.unpack(packages)?;
         (root, packages) = (unpacked.root, unpacked.packages);
@@ -168,6 +168,11 @@ fn collect(setup: &Setup, work: &Path, say: &mut dyn FnMut(&str, &str)) -> Resul
         release: kernel.release,
         packages,
     })
+}
+
+fn listed(packages: &[Package]) -> String {
+    let texts: Vec<_> = packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    texts.join(", ")
 }
 
 /// Unpacks an archive of modules, as BitBake deploys them.
