@@ -14,6 +14,7 @@ mod config;
 mod content;
 mod deploy;
 mod http;
+mod machine;
 mod multipart;
 mod proxy;
 mod repo;
@@ -38,6 +39,7 @@ pub use content::{
 };
 pub use deploy::{Deploy, image_for, image_of, write_blob, write_index, write_layout};
 pub use http::{Connection, Framing, Request, Response};
+pub use machine::{guests, vdkr};
 pub use multipart::{Part, parts};
 pub use proxy::{Fault, Proxy};
 pub use repo::{Repo, next_link, path_of, uuid_in, with_query};

@@ -15,7 +15,7 @@ pub fn run(settings: &Settings, options: &Setup) -> Result<ExitCode, Failure> {
         state: settings.state_dir.join(settings.arch.as_str()),
         from: options.from.clone(),
         kernel: options.kernel.clone().zip(options.modules.clone()),
-        runtime: None,
+        runtime: options.runtime.clone(),
         guest: options.guest.clone(),
         force: options.force,
     };
