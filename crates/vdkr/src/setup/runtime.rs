@@ -183,7 +183,7 @@ mod tests {
         fs::create_dir_all(root.path().join("usr/lib/a")).unwrap();
         fs::write(root.path().join("usr/lib/a/lib.so.1.2"), "").unwrap();
         symlink("/usr/lib", root.path().join("lib")).unwrap();
-        symlink("../../usr/lib/../lib/a/lib.so.1.2", root.path().join("usr/lib/a/lib.so.1")).unwrap();
+        symlink("../../../usr/lib/../lib/a/lib.so.1.2", root.path().join("usr/lib/a/lib.so.1")).unwrap();
         symlink("loop", root.path().join("loop")).unwrap();
         let found = root.path().join("usr/lib/a/lib.so.1.2");
         assert_eq!(inside(root.path(), "/lib/a/lib.so.1"), Some(found.clone()));

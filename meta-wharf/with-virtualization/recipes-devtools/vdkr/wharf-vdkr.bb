@@ -1,0 +1,1 @@
+require recipes-devtools/wharf/wharf-vdkr.inc
