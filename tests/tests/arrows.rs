@@ -159,6 +159,18 @@ fn layers_know_no_network_and_no_system_calls_of_their_own() {
     assert!(!rustix.is_empty() && rustix.iter().all(|id| graph.features[*id].contains("use-libc")), "{rustix:?}");
 }
 
+/// Volumes are files and a stream: nothing else of the workspace, no runtime, no HTTP. The guest's half is in a program that is small and static, so it
+/// is built without the host's.
+#[test]
+fn volumes_know_nobody() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-volumes");
+    let ours: Vec<_> = found.iter().filter(|name| name.starts_with("wharf")).collect();
+    assert!(ours.is_empty(), "wharf-volumes depends on {ours:?}");
+    graph.expect_without("wharf-volumes", &found, &["tokio", "serde", "rusqlite", "libsqlite3-sys"]);
+    graph.expect_without("wharf-volumes", &found, &HTTP);
+}
+
 /// Only the binary, the tests and the benches see the registry's inside.
 #[test]
 fn only_the_binary_knows_the_registry() {

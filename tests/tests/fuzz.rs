@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use wharf_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use wharf_registry::fuzzing;
+use wharf_tests::small_disk::SmallDisk;
+use wharf_volumes::frame;
+use wharf_volumes::server::{Owner, Server, Volume};
 
 /// Longer inputs cost time and find nothing that shorter ones do not: the grammars have no long-range rules but lengths,
 /// of which the longest is a name's 255 bytes.
@@ -134,5 +137,104 @@ fn manifests() {
         for declared in ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "x/y"] {
             let _ = Manifest::parse(data, declared);
         }
+    });
+}
+
+/// One FUSE request of a guest in its frame, as Linux' `include/uapi/linux/fuse.h` has it.
+fn request(opcode: u32, node: u64, body: &[u8]) -> Vec<u8> {
+    let length = 40 + body.len();
+    let mut bytes = frame::header(length, 1).to_vec();
+    bytes.extend_from_slice(&(length as u32).to_le_bytes());
+    bytes.extend_from_slice(&opcode.to_le_bytes());
+    bytes.extend_from_slice(&7_u64.to_le_bytes());
+    bytes.extend_from_slice(&node.to_le_bytes());
+    bytes.extend_from_slice(&[0; 16]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// 64-bit words in little-endian order, then text.
+fn body(words: &[u64], text: &[u8]) -> Vec<u8> {
+    let mut bytes: Vec<_> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.extend_from_slice(text);
+    bytes
+}
+
+/// Whatever a guest sends, the server of its volumes goes on until the guest's end, answers in frames that a kernel accepts, and neither changes nor
+/// tells what lies beside the folder.
+#[test]
+fn volume_requests() {
+    // Requests can ask for all the room there is.
+    let disk = SmallDisk::mount();
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let place = disk.as_ref().map_or(scratch.path().to_owned(), SmallDisk::point);
+    let (inside, outside) = (place.join("inside"), place.join("outside"));
+    std::fs::create_dir_all(inside.join("d")).expect("a folder");
+    std::fs::write(&outside, "canary").expect("a file");
+    std::os::unix::fs::symlink("../outside", inside.join("l")).expect("a link");
+    let server = Server::new();
+    let volume = Volume { id: 1, path: inside.clone(), read_only: false, owner: Owner::ROOT };
+    server.add(&volume).expect("a volume");
+
+    let init = request(26, 0, &body(&[(31 << 32) | 7, u64::MAX], b""));
+    let look = [&init[..], &request(1, 1, b"d\0"), &request(1, 1, b"l\0"), &request(1, 2, b"f\0")].concat();
+    let with = |more: &[Vec<u8>]| [&look[..], &more.concat()].concat();
+    let open = request(14, 4, &body(&[2], b""));
+    let seeds = [
+        with(&[
+            request(35, 2, &body(&[(0o644 << 32) | 0o102, 0], b"f\0")),
+            open.clone(),
+            request(15, 4, &body(&[1, 0, 4096, 0, 0], b"")),
+        ]),
+        with(&[open, request(16, 4, &body(&[1, 5, 6, 0, 0], b"../out")), request(46, 4, &body(&[1, 0, 3], b""))]),
+        with(&[
+            request(27, 1, &body(&[0], b"")),
+            request(44, 1, &body(&[1, 0, 4096, 0, 0], b"")),
+            request(28, 1, &body(&[1, 1, 99, 0, 0], b"")),
+        ]),
+        with(&[request(45, 1, &body(&[2, 1], b"d\0../outside\0")), request(12, 1, &body(&[1], b"l\0m\0"))]),
+        with(&[
+            request(6, 1, b"s\0/etc/passwd\0"),
+            request(9, 1, &body(&[0o755], b"..\0")),
+            request(8, 1, &body(&[0o010_644, 0], b"p\0")),
+        ]),
+        with(&[request(10, 1, b"f\0"), request(11, 1, b"d\0"), request(13, 2, &body(&[3], b"hard\0")), request(5, 3, b"")]),
+        with(&[
+            request(4, 2, &body(&[0x1ff, 1, 77, 0, 0, 0, 0, 0, 0o777, 0, 0], b"")),
+            request(3, 2, &body(&[1, 1], b"")),
+            request(17, 1, b""),
+        ]),
+        with(&[
+            request(21, 2, &body(&[5], b"user.a\0value")),
+            request(22, 2, &body(&[10], b"user.a\0")),
+            request(23, 2, &body(&[100], b"")),
+        ]),
+        with(&[
+            request(47, 4, &body(&[1, 0, 4, 1, 9, 5, 0], b"")),
+            request(42, 0, &body(&[2, 2, 1, 3, 1], b"")),
+            request(2, 4, &body(&[1], b"")),
+        ]),
+    ];
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    fuzz(&seeds, |data| {
+        let mut replies = Vec::new();
+        let _ = server.serve(data, &mut replies);
+        let mut rest = &replies[..];
+        while let Some((header, more)) = rest.split_first_chunk() {
+            let (length, _) = frame::parse(*header).expect("a frame");
+            let (message, more) = more.split_at(length);
+            let own = message.first_chunk().map(|length| u32::from_le_bytes(*length));
+            assert_eq!(own, Some(length as u32));
+            assert!(!message.windows(6).any(|text| text == b"canary"));
+            rest = more;
+        }
+        assert_eq!(std::fs::read(&outside).expect("a file"), b"canary");
+        assert_eq!(
+            std::fs::read_dir(&place)
+                .expect("a folder")
+                .filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name() != "lost+found"))
+                .count(),
+            2
+        );
     });
 }

@@ -19,7 +19,8 @@ fn copies_and_archives() {
     sh(source.path(), &format!("cp -a . {}", stage.guest("copy").display()));
     assert_eq!(listing(&stage.guest("copy")), wanted);
     assert_eq!(listing(&stage.host("copy")), wanted);
-    stage.sh("mkdir untarred; tar -C copy -cf all.tar .; tar -C untarred -xpf all.tar; cmp all.tar <(cat all.tar)");
+    stage
+        .sh("mkdir untarred; tar -C copy --format=posix -cf all.tar .; tar -C untarred -xpf all.tar; cmp all.tar <(cat all.tar)");
     assert_eq!(listing(&stage.host("untarred")), wanted);
     assert_eq!(stage.sh("rm -r untarred copy all.tar; ls -A"), "");
     assert_eq!(sh(&stage.host, "ls -A"), "");

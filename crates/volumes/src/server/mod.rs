@@ -172,7 +172,10 @@ impl Server {
     /// Takes turns at reading: who has read a request answers it, while another reads the next. So an answer waits for no other thread.
     fn work(&self, input: &Mutex<Input<impl Read>>, output: &Mutex<impl Write>) -> Result<(), Error> {
         let (mut message, mut reply) = (Vec::new(), Reply::default());
-        while let Some(volume) = input.lock().next(&mut message)? {
+        loop {
+            // In a statement of its own, after which the turn is over.
+            let next = input.lock().next(&mut message)?;
+            let Some(volume) = next else { return Ok(()) };
             let Some(frame) = self.answer(volume, &message, &mut reply) else { continue };
             let mut output = output.lock();
             let written = frame.notice.map_or(Ok(()), |notice| output.write_all(&notice));
@@ -181,7 +184,6 @@ impl Server {
                 return Err(Error::Port(error));
             }
         }
-        Ok(())
     }
 
     fn answer<'a>(&self, volume: u32, message: &[u8], reply: &'a mut Reply) -> Option<Answer<'a>> {

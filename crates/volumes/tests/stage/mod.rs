@@ -20,6 +20,8 @@ pub struct Options {
     /// Serve as this user, with a group of the same number.
     pub user: u32,
     pub read_only: bool,
+    /// Mount for writing what is read-only on the host, as a guest might that is not to be trusted.
+    pub mount_writable: bool,
     pub owner: Owner,
     /// Share one file, `host/file`, instead of the folder.
     pub file: bool,
@@ -27,7 +29,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { user: USER, read_only: false, owner: Owner::ROOT, file: false }
+        Self { user: USER, read_only: false, mount_writable: false, owner: Owner::ROOT, file: false }
     }
 }
 
@@ -79,7 +81,7 @@ impl Stage {
             Kind::File => fs::write(&guest, "").unwrap(),
         }
         let relay = Relay::new(ours.into()).unwrap();
-        relay.mount(3, &guest, options.read_only).unwrap();
+        relay.mount(3, &guest, options.read_only && !options.mount_writable).unwrap();
         Self { scratch, host, guest, socket, server: Some(server) }
     }
 
@@ -113,7 +115,7 @@ impl Drop for Stage {
 /// Runs a shell's script in a folder and gives what it prints.
 pub fn sh(folder: &Path, script: &str) -> String {
     let output = Command::new("bash")
-        .args(["-euc", script])
+        .args(["-euo", "pipefail", "-c", script])
         .current_dir(folder)
         .env("HOME", "/nonexistent")
         .env("GIT_CONFIG_COUNT", "1")
