@@ -34,8 +34,8 @@ pub use check::{CODES, eventually};
 pub use command::{Ran, Wharf, run_tool};
 pub use config::Config;
 pub use content::{
-    DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, artifact,
-    descriptor, empty_index, index, random, sha256, sha512,
+    DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, Image, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, archive,
+    artifact, descriptor, empty_index, index, random, sha256, sha512,
 };
 pub use deploy::{Deploy, image_for, image_of, write_blob, write_index, write_layout};
 pub use http::{Connection, Framing, Request, Response};

@@ -133,6 +133,36 @@ fn the_client_knows_no_server() {
     graph.expect_without("wharf-client", &found, &["rusqlite", "libsqlite3-sys"]);
 }
 
+/// What fetches images into layouts knows the client and layers, and no program.
+#[test]
+fn pulling_knows_no_program() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-pull");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-client", "wharf-layers", "wharf-oci"].into());
+}
+
+/// What programs show people knows what goes on, and nothing of what they do.
+#[test]
+fn the_terminal_knows_no_program() {
+    let graph = Graph::read();
+    let found = graph.all("wharf-terminal");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-client", "wharf-oci"].into());
+}
+
+/// What runs images knows no registry's inside, and the registry's program nothing of machines.
+#[test]
+fn the_two_programs_know_nothing_of_each_other() {
+    let graph = Graph::read();
+    graph.expect_without("vdkr", &graph.all("vdkr"), &["wharf", "wharf-registry", "wharf-store", "wharf-guest"]);
+    graph.expect_without(
+        "wharf",
+        &graph.all("wharf"),
+        &["vdkr", "wharf-machine", "wharf-rootfs", "wharf-volumes", "wharf-guest-protocol"],
+    );
+}
+
 /// The build side reads folders: no HTTP, no runtime, no database.
 #[test]
 fn the_build_side_knows_no_network() {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wharf_tests::clients::require;
-use wharf_tests::{Ran, RootFs, Server, Wharf, image_for, random, run_tool, sha256, write_layout};
+use wharf_tests::{Image, Ran, RootFs, Server, Wharf, archive, image_of, random, run_tool, sha256, write_layout};
 
 struct Bench {
     folder: TempDir,
@@ -49,6 +49,11 @@ impl Bench {
         let listed = self.vdkr.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
         listed.stdout.lines().map(str::to_owned).collect()
     }
+}
+
+fn image(architecture: &str, labels: Value) -> Image {
+    let layer = archive("content", &random(1_000));
+    image_of(json!({"os": "linux", "architecture": architecture}), labels, vec![layer])
 }
 
 fn blobs(store: &Path) -> usize {
@@ -227,18 +232,18 @@ fn podman_loads_what_is_saved() {
 #[test]
 fn what_a_build_made_is_taken_in() {
     let bench = Bench::new();
-    let image = image_for("amd64", json!({"made": "here"}));
-    write_layout(&bench.path("container-base-oci"), &[("latest", &image)]);
+    let made = image("amd64", json!({"made": "here"}));
+    write_layout(&bench.path("container-base-oci"), &[("latest", &made)]);
     let ran = bench.vdkr.ok(&["vimport", &bench.text("container-base-oci")]);
     assert_eq!(ran.stdout, "Loaded image: container-base:latest\n");
-    assert_eq!(bench.inspect("container-base", "{{.Id}}"), sha256(&image.config));
+    assert_eq!(bench.inspect("container-base", "{{.Id}}"), sha256(&made.config));
     assert_eq!(bench.vdkr.ok(&["images", "-q", "--filter", "label=made=here"]).stdout.lines().count(), 1);
     assert!(bench.vdkr.ok(&["images", "-q", "--filter", "label=made=there"]).stdout.is_empty());
     run_tool("tar", &["-C", &bench.text("container-base-oci"), "-cf", &bench.text("base.tar"), "."], None);
     bench.vdkr.ok(&["vimport", &bench.text("base.tar"), "named:2"]);
-    assert_eq!(bench.inspect("named:2", "{{.Id}}"), sha256(&image.config));
+    assert_eq!(bench.inspect("named:2", "{{.Id}}"), sha256(&made.config));
     // For another architecture it is refused, with the way out.
-    let arm = image_for("arm64", json!({}));
+    let arm = image("arm64", json!({}));
     write_layout(&bench.path("arm-oci"), &[("latest", &arm)]);
     bench.vdkr.fails(&["vimport", &bench.text("arm-oci")]).says("no image for x86_64").says("--arch aarch64");
     bench.vdkr.ok(&["--arch", "aarch64", "vimport", &bench.text("arm-oci")]);
@@ -250,7 +255,7 @@ fn what_a_build_made_is_taken_in() {
 fn what_is_pushed_is_pulled_again() {
     let bench = Bench::new();
     let server = Server::start();
-    let arm = image_for("arm64", json!({}));
+    let arm = image("arm64", json!({}));
     server.repo("yocto/app").push("latest", &arm).expect(201);
     let id = bench.rootfs("app");
     let prefix = format!("10.0.2.2:{}/yocto", server.address().port());
@@ -273,7 +278,7 @@ fn bad_input_is_refused_and_leaves_nothing() {
     let before = blobs(&bench.path(".vdkr/x86_64/images"));
     fs::write(bench.path("junk.tar"), random(5_000)).expect("write");
     fs::write(bench.path("text"), "x").expect("write");
-    let damaged = image_for("amd64", json!({}));
+    let damaged = image("amd64", json!({}));
     write_layout(&bench.path("damaged-oci"), &[("latest", &damaged)]);
     let layer = bench.path("damaged-oci/blobs/sha256").join(&sha256(&damaged.layers[0])[7..]);
     let mut bytes = fs::read(&layer).expect("a layer");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tempfile::TempDir;
-use wharf_tests::{Image, OCI_INDEX, OCI_MANIFEST, Ran, Reply, Scripted, Server, Wharf, image_for, image_of, index, random};
+use wharf_tests::{Image, OCI_INDEX, OCI_MANIFEST, Ran, Reply, Scripted, Server, Wharf, archive, image_of, index, random};
 
 /// A registry, one that stands in for Docker Hub, and a user of both.
 struct Bench {
@@ -39,7 +39,11 @@ impl Bench {
 }
 
 fn image() -> Image {
-    image_for("amd64", json!({}))
+    of("amd64", vec![archive("content", &random(1_000))])
+}
+
+fn of(architecture: &str, layers: Vec<Vec<u8>>) -> Image {
+    image_of(json!({"os": "linux", "architecture": architecture}), json!({}), layers)
 }
 
 fn config_digest(image: &Image) -> String {
@@ -146,7 +150,7 @@ fn the_guests_name_of_this_machine_means_the_loopback() {
 fn the_platform_is_that_of_the_architecture() {
     let bench = Bench::new();
     let repo = bench.registry.repo("yocto/app");
-    let of = |platform: serde_json::Value| image_of(platform, json!({}), vec![random(300)]);
+    let of = |platform: serde_json::Value| image_of(platform, json!({}), vec![archive("content", &random(300))]);
     let platforms = [
         json!({"os": "linux", "architecture": "amd64"}),
         json!({"os": "linux", "architecture": "amd64", "variant": "v3"}),
@@ -179,11 +183,14 @@ fn the_platform_is_that_of_the_architecture() {
 #[test]
 fn commands_at_the_same_moment_do_not_disturb_each_other() {
     let bench = Bench::new();
-    let shared = random(3 << 20);
+    let shared = archive("shared", &random(3 << 20));
     let names = ["one", "two", "three"];
     for name in names {
-        let image =
-            image_of(json!({"os": "linux", "architecture": "amd64"}), json!({"n": name}), vec![shared.clone(), random(200_000)]);
+        let image = image_of(
+            json!({"os": "linux", "architecture": "amd64"}),
+            json!({"n": name}),
+            vec![shared.clone(), archive("own", &random(200_000))],
+        );
         bench.registry.repo(&format!("yocto/{name}")).push("latest", &image).expect(201);
     }
     for _ in 0..4 {
@@ -221,7 +228,7 @@ fn commands_at_the_same_moment_do_not_disturb_each_other() {
 #[test]
 fn what_was_received_is_kept() {
     let bench = Bench::new();
-    let image = image_of(json!({"os": "linux", "architecture": "amd64"}), json!({}), vec![random(8 << 20)]);
+    let image = image_of(json!({"os": "linux", "architecture": "amd64"}), json!({}), vec![archive("large", &random(8 << 20))]);
     bench.registry.repo("yocto/app").push("latest", &image).expect(201);
     bench.vdkr.ok(&["pull", "app"]);
     let blobs = bench.folder.path().join(".vdkr/x86_64/images/blobs/sha256");

@@ -160,7 +160,8 @@ impl Fetcher<'_> {
         let path = self.staging.join(partial(&blob.digest));
         let _alone = if self.is_shared { Some(alone(path.clone()).await?) } else { None };
         if self.is_shared && self.is_there(blob).await? {
-            // Another process brought it in while this one waited.
+            // Another process brought it in while this one waited, and the file is one that was made to wait.
+            let _ = fs::remove_file(&path);
             return Ok(Had { local: blob.size, ..Had::default() });
         }
         let whole = |received| Plan { parts: vec![Part::Remote { offset: 0, length: blob.size }], origins: Vec::new(), received };
@@ -279,7 +280,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Bytes of a blob of `size` bytes that an earlier attempt left.
-pub fn length(path: &Path, size: u64) -> u64 {
+fn length(path: &Path, size: u64) -> u64 {
     match look(path) {
         Ok(Found::File(length)) if length <= size => length,
         _ => 0,

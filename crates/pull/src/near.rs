@@ -17,7 +17,8 @@ use crate::fetch::partial;
 pub struct Near<'a> {
     far: Box<dyn Source + 'a>,
     layout: Option<Layout>,
-    staging: PathBuf,
+    /// Where configurations are put that will be fetched anyway; `None` where that is not for this process alone.
+    staging: Option<PathBuf>,
     /// Bytes of manifests.
     received: AtomicU64,
     staged: Mutex<BTreeSet<Digest>>,
@@ -26,7 +27,12 @@ pub struct Near<'a> {
 impl<'a> Near<'a> {
     /// The source `far`, with a layout that may have some of it, and where what is received waits to become part of that.
     pub fn new(far: Box<dyn Source + 'a>, layout: Option<Layout>, staging: PathBuf) -> Self {
-        Self { far, layout, staging, received: AtomicU64::new(0), staged: Mutex::default() }
+        Self { far, layout, staging: Some(staging), received: AtomicU64::new(0), staged: Mutex::default() }
+    }
+
+    /// Keeps nothing that it reads.
+    pub fn keep_nothing(&mut self) {
+        self.staging = None;
     }
 
     /// Bytes of manifests that came from the source.
@@ -49,7 +55,9 @@ impl Source for Near<'_> {
         let bytes = self.far.document(descriptor).await?;
         if media_type::is_manifest(&descriptor.media_type) {
             self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        } else if fs::write(self.staging.join(partial(&descriptor.digest)), &bytes).is_ok() {
+        } else if let Some(staging) = &self.staging
+            && fs::write(staging.join(partial(&descriptor.digest)), &bytes).is_ok()
+        {
             // A configuration is one of the blobs that are fetched later. Where this fails, so does that, and tells why.
             self.staged.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor.digest);
         }

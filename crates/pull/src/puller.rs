@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_client::{ClientError, Observer, Registry, Source, Tree};
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutError, LayoutWriter, RepositoryName, is_there};
+use wharf_oci::{Descriptor, Digest, Document, Found, Layout, LayoutError, LayoutWriter, RepositoryName, look};
 
 use crate::fetch::{FetchError, Fetcher, Had, partial};
 use crate::near::Near;
@@ -58,6 +58,7 @@ impl<'a> Puller<'a> {
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
+        self.source.keep_nothing();
         self
     }
 
@@ -120,19 +121,23 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
     lists
 }
 
-/// Blobs of a tree that are neither in the layout nor whole in the staging folder.
+/// Whether a blob waits in the staging folder, whole as far as its length says it. Another process may have made the file only to wait for this one.
+fn is_staged(blob: &Descriptor, staging: &Path) -> bool {
+    look(&staging.join(partial(&blob.digest))).is_ok_and(|found| found == Found::File(blob.size))
+}
+
+/// Blobs of a tree that are neither in the layout nor in the staging folder.
 pub fn missing<'t>(writer: &LayoutWriter, tree: &'t Tree, staging: &Path) -> Vec<&'t Descriptor> {
-    let is_staged = |blob: &Descriptor| crate::fetch::length(&staging.join(partial(&blob.digest)), blob.size) == blob.size;
-    let has = |blob: &&Descriptor| writer.has(&blob.digest, blob.size) || is_staged(blob);
+    let has = |blob: &&Descriptor| writer.has(&blob.digest, blob.size) || is_staged(blob, staging);
     tree.blobs.iter().filter(|blob| !has(blob)).collect()
 }
 
-/// Adds everything that was fetched to the layout; listing the root and committing is left to the caller.
+/// Adds everything that was [fetched](Puller::fetch) to the layout; listing the root and committing is left to the caller. Where the staging folder is
+/// [shared](Puller::shared), the caller has seen under the layout's lock that nothing is [missing].
 pub fn take_in(writer: &mut LayoutWriter, tree: &Tree, staging: &Path) -> Result<(), LayoutError> {
     for blob in &tree.blobs {
-        let file = staging.join(partial(&blob.digest));
-        if is_there(&file) {
-            writer.adopt_file(&file, &blob.digest)?;
+        if is_staged(blob, staging) {
+            writer.adopt_file(&staging.join(partial(&blob.digest)), &blob.digest)?;
         }
     }
     for manifest in tree.manifests.iter().chain([&tree.root]) {

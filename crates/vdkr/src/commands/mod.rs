@@ -100,7 +100,8 @@ fn make_ready(settings: &Settings, store: &Store, descriptor: &Descriptor) -> Re
     let Some(layout) = store.layout()? else { return Ok(()) };
     let Ok(bytes) = layout.read(descriptor) else { return Ok(()) };
     match Document::parse(&bytes, &descriptor.media_type) {
-        Ok(Document::Image(manifest)) => store::ready::make_ready(settings, &layout, &manifest),
+        Ok(Document::Image(manifest)) => store::ready::make_ready(settings, &layout, &manifest)
+            .map_err(|failure| failure.hint("the image is kept; it can be inspected and saved, and not run")),
         _ => Ok(()),
     }
 }
