@@ -102,7 +102,7 @@ pub fn shape(places: &Places, size: MachineSize) -> Result<Shape, Refusal> {
         memory: size.memory,
         cpus: size.cpus,
         kernel: guest.join("kernel"),
-        initramfs: guest.join("initramfs"),
+        initramfs: guest.join("initramfs.cpio"),
         disk: DISK,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     })
