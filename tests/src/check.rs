@@ -105,10 +105,19 @@ fn code_of(entry: &Value) -> &str {
 /// # Panics
 /// When it never does; `what` says what was waited for.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(10, what, condition);
+}
+
+/// Waits until something holds, for so many seconds at most.
+///
+/// # Panics
+/// When it does not by then; `what` says what was waited for.
+#[track_caller]
+pub fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     while !condition() {
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        assert!(Instant::now() < deadline, "not within {seconds} seconds: {what}");
         sleep(Duration::from_millis(20));
     }
 }

@@ -27,10 +27,11 @@ mod stage;
 mod tls;
 mod token_server;
 mod trace;
+mod vm;
 
 pub use bitbake::BitBake;
 pub use build::{Background, Build, pack};
-pub use check::{CODES, eventually};
+pub use check::{CODES, eventually, within};
 pub use command::{Ran, Wharf, run_tool};
 pub use config::Config;
 pub use content::{
@@ -52,3 +53,4 @@ pub use stage::Stage;
 pub use tls::certify;
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Change, Trace};
+pub use vm::Vm;

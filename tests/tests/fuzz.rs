@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use wharf_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use wharf_registry::fuzzing;
-use wharf_tests::small_disk::SmallDisk;
+use wharf_tests::SmallDisk;
 use wharf_volumes::frame;
 use wharf_volumes::server::{Owner, Server, Volume};
 
@@ -173,7 +173,7 @@ fn volume_requests() {
     std::fs::write(&outside, "canary").expect("a file");
     std::os::unix::fs::symlink("../outside", inside.join("l")).expect("a link");
     let server = Server::new();
-    let volume = Volume { id: 1, path: inside.clone(), read_only: false, owner: Owner::ROOT };
+    let volume = Volume { id: 1, path: inside, read_only: false, owner: Owner::ROOT };
     server.add(&volume).expect("a volume");
 
     let init = request(26, 0, &body(&[(31 << 32) | 7, u64::MAX], b""));

@@ -41,6 +41,12 @@ struct Running {
     windows: Vec<(StreamKind, Arc<Window>)>,
 }
 
+/// Give a terminal a size.
+pub fn set_size(terminal: &OwnedFd, size: Terminal) {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let _ = tcsetwinsize(terminal, size);
+}
+
 /// The processes that run.
 pub struct Processes {
     link: Arc<Link>,
@@ -124,8 +130,7 @@ impl Processes {
     /// Give a process's terminal another size.
     pub fn resize(&self, number: u32, size: Terminal) {
         if let Some(terminal) = self.lock().get(&number).and_then(|process| process.terminal.as_ref()) {
-            let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-            let _ = tcsetwinsize(terminal, size);
+            set_size(terminal, size);
         }
     }
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::thread;
 
-use wharf_volumes::relay::Relay;
 use wharf_guest_protocol::{CONTROL, Event, Report, Request, Stream, StreamKind, Task, read};
+use wharf_volumes::relay::Relay;
 
 use crate::boot::Ports;
 use crate::container::{Running, warm_up};

@@ -67,7 +67,7 @@ fn set_executable(path: &Path) {
 
 /// For arm64 what scripts/install-test-tools fetched; on a distribution that offers none, a program of the same format
 /// that only says it is one, which no client looks into.
-fn busybox(architecture: &str) -> Vec<u8> {
+pub(crate) fn busybox(architecture: &str) -> Vec<u8> {
     let own = || fs::read(require("busybox")).expect("read busybox");
     if architecture == "amd64" {
         return own();

@@ -15,6 +15,7 @@ mod traffic;
 pub use cell::{Cell, Output};
 pub use containerd::Containerd;
 pub use docker::Docker;
+pub(crate) use image::busybox;
 pub use image::{Layout, Tree, assert_whole};
 pub use podman::Containers;
 pub use python::{DOCKER, DXF, ORAS, python, run_python};

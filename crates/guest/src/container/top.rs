@@ -24,7 +24,8 @@ fn process(pid: &str) -> Option<Vec<String>> {
     let up = uptime.split('.').next()?.parse::<u64>().ok()?;
     let age = up.saturating_sub(ticks(19) / per_second);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|ids| ids.split_whitespace().next()).unwrap_or("?");
+    let user =
+        status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|ids| ids.split_whitespace().next()).unwrap_or("?");
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let command = String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ");
     let command = if command.is_empty() { format!("[{}]", before.split_once('(')?.1) } else { command };

@@ -113,7 +113,11 @@ impl Runtime {
         if process.terminal.is_some() {
             let console = Console::at(Path::new("/run/vdkr/console"))?;
             let answer = self.call(&call(Some(console.path().to_owned())), &[])?;
-            return Ok((pid(&answer)?, Ends::Terminal { master: console.take()?, stdin: process.stdin }));
+            let master = console.take()?;
+            if let Some(size) = process.terminal {
+                crate::processes::set_size(&master, size);
+            }
+            return Ok((pid(&answer)?, Ends::Terminal { master, stdin: process.stdin }));
         }
         let pipe = || pipe_with(PipeFlags::CLOEXEC).doing(|| "make a pipe".to_owned());
         let ((input, stdin), (stdout, output), (stderr, errors)) = (pipe()?, pipe()?, pipe()?);
