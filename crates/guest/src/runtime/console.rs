@@ -1,4 +1,4 @@
-//! The terminal of a container, handed over by crun on a socket (runtime-spec's runtimes call it the console socket).
+//! The terminal of a container, handed over by the runtime on a socket (runtime-spec's runtimes call it the console socket).
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -27,12 +27,12 @@ impl Console {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Where crun is told to go.
+    /// Where the runtime is told to go.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The terminal's controlling side. crun has ended by now: what did not arrive never will.
+    /// The terminal's controlling side. The runtime has answered by now: what did not arrive never will.
     ///
     /// # Errors
     /// When none has arrived.
@@ -49,6 +49,6 @@ impl Console {
             _ => None,
         });
         let _ = std::fs::remove_file(&self.path);
-        found.ok_or_else(|| GuestError::Asked("crun sent no terminal".to_owned()))
+        found.ok_or_else(|| GuestError::Asked("the container runtime sent no terminal".to_owned()))
     }
 }

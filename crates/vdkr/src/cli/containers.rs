@@ -290,11 +290,6 @@ impl Top {
     pub fn container(&self) -> &str {
         self.container_and_options.first().map_or("", String::as_str)
     }
-
-    /// What stands after it.
-    pub fn options(&self) -> &[String] {
-        self.container_and_options.get(1..).unwrap_or_default()
-    }
 }
 
 /// Options of `commit`.

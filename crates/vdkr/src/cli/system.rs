@@ -103,14 +103,11 @@ pub struct Setup {
     /// Folder of the kernel's modules, or the archive that a build made of it
     #[arg(long, value_name = "FOLDER", requires = "kernel")]
     pub modules: Option<PathBuf>,
-    /// The container runtime crun, in place of the distribution's
-    #[arg(long, value_name = "FILE")]
-    pub runtime: Option<PathBuf>,
     /// The guest program, in place of the one that came with this program
     #[arg(long, value_name = "FILE")]
     pub guest: Option<PathBuf>,
     /// Take what another setup has made
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["kernel", "modules", "runtime", "guest"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["kernel", "modules", "guest"])]
     pub from: Option<PathBuf>,
     /// Make it anew, also where it is there
     #[arg(long)]

@@ -15,11 +15,10 @@ pub fn run(settings: &Settings, options: &Setup) -> Result<ExitCode, Failure> {
         state: settings.state_dir.join(settings.arch.as_str()),
         from: options.from.clone(),
         kernel: options.kernel.clone().zip(options.modules.clone()),
-        runtime: options.runtime.clone(),
         guest: options.guest.clone(),
         force: options.force,
     };
-    let made = setup::run(&wanted, &mut |word, text| ui::say(&format!("{word:<8}{text}"))).map_err(|error| {
+    let made = setup::run(&wanted, &mut |word, text| ui::say(format!("{word:<8}{text}"))).map_err(|error| {
         let mut failure = Failure::new(error.to_string());
         if let Some(cause) = std::error::Error::source(&error) {
             failure = failure.because(cause);

@@ -137,11 +137,6 @@ impl Kept {
         self.values.get(&key).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Keeps a value, or none any more. The file is replaced whole.
     pub fn set(&mut self, key: Key, value: Option<&str>) -> Result<(), Failure> {
         if self.path.as_os_str().is_empty() {

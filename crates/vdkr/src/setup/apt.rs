@@ -15,8 +15,6 @@ use super::{Architecture, Package, SetupError};
 const KERNELS: [&str; 2] = ["linux-image-cloud-", "linux-image-virtual"];
 /// Of what a kernel's package brings along, what holds the kernel and its modules.
 const KERNEL_PARTS: [&str; 2] = ["linux-image-", "linux-modules-"];
-/// The runtime's package.
-pub const RUNTIME: &str = "crun";
 
 /// The system's settings that are not taken over: where things are kept, for whom, and what is run after an update.
 const OURS: [&str; 9] = [
@@ -37,15 +35,6 @@ pub struct Apt<'a> {
     architecture: Architecture,
     /// What the update complained about.
     complaints: String,
-}
-
-/// Packages, unpacked into one root file system.
-#[derive(Debug)]
-pub struct Unpacked {
-    /// The root file system.
-    pub root: PathBuf,
-    /// What was unpacked.
-    pub packages: Vec<Package>,
 }
 
 impl<'a> Apt<'a> {
@@ -93,14 +82,6 @@ impl<'a> Apt<'a> {
         Err(first.unwrap_or_else(|| self.not_offered("kernel")))
     }
 
-    /// The packages of the runtime and its libraries.
-    ///
-    /// # Errors
-    /// It is not offered.
-    pub fn runtime(&self) -> Result<Vec<Package>, SetupError> {
-        self.closure(RUNTIME)
-    }
-
     /// A package and all that it needs, as if nothing were installed.
     fn closure(&self, name: &str) -> Result<Vec<Package>, SetupError> {
         let said = run("apt-get", self.get().args(["-qq", "--simulate", "--no-install-recommends", "install", name]))?;
@@ -115,11 +96,11 @@ impl<'a> Apt<'a> {
         SetupError::NotOffered { what: what.to_owned(), architecture: self.architecture, said }
     }
 
-    /// Fetches packages, which apt compares with the signed lists, and unpacks them.
+    /// Fetches packages, which apt compares with the signed lists, and unpacks them into one root file system, which is returned.
     ///
     /// # Errors
     /// One cannot be fetched or unpacked.
-    pub fn unpack(&self, packages: Vec<Package>) -> Result<Unpacked, SetupError> {
+    pub fn unpack(&self, packages: &[Package]) -> Result<PathBuf, SetupError> {
         let folder = self.tree.join("packages");
         let wanted = packages.iter().map(|package| format!("{}={}", package.name, package.version));
         let said = run("apt-get", self.get().args(["-q", "download"]).args(wanted).current_dir(&folder))?;
@@ -135,7 +116,7 @@ impl<'a> Apt<'a> {
                 return Err(failed("dpkg-deb", &said));
             }
         }
-        Ok(Unpacked { root, packages })
+        Ok(root)
     }
 
     fn get(&self) -> Command {
@@ -171,7 +152,7 @@ fn complaints(said: &Output) -> String {
     lines.into_iter().take(3).collect::<Vec<_>>().join("; ")
 }
 
-/// What apt says of a package that it would install: `Inst crun (1.8.1-1 Debian:12.11/stable [amd64])`.
+/// What apt says of a package that it would install: `Inst kmod (30+20221128-1 Debian:12.11/stable [amd64])`.
 fn installed(line: &str) -> Option<Package> {
     let mut words = line.strip_prefix("Inst ")?.split(' ');
     let name = words.next()?.split(':').next()?;
@@ -216,7 +197,7 @@ mod tests {
     #[test]
     fn packages_are_read_from_what_apt_would_do() {
         let text = "NOTE: simulation\nInst libc6 (2.36-9+deb12u14 Debian:12.14/oldstable, Debian-Security:12 [arm64])\n\
-                    Inst crun:arm64 [1.0] (1.8.1-1 Debian:12 [arm64])\nConf libc6 (2.36-9 Debian:12 [arm64])\n\
+                    Inst kmod:arm64 [1.0] (30-1 Debian:12 [arm64])\nConf libc6 (2.36-9 Debian:12 [arm64])\n\
                     Inst linux-image-6.1.0-56-cloud-arm64 (6.1.192-2 Debian:12 [arm64]) []\n";
         let found: Vec<_> = text.lines().filter_map(installed).map(|package| (package.name, package.version)).collect();
         let expected = [("libc6", "2.36-9+deb12u14"), ("linux-image-6.1.0-56-cloud-arm64", "6.1.192-2")];

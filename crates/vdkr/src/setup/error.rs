@@ -90,25 +90,15 @@ pub enum SetupError {
         /// Each module with the option that gives it.
         missing: Vec<(String, &'static str)>,
     },
-    /// A module, library or program is for another machine, or none.
+    /// A module or program is for another machine, or none.
     #[error("{} is no {what} for {architecture}", path.display())]
     NotFor {
         /// The file.
         path: PathBuf,
-        /// `kernel module`, `program`, `library`.
+        /// `kernel module` or `program`.
         what: &'static str,
         /// The architecture that was wanted.
         architecture: Architecture,
-    },
-    /// A library of the runtime is nowhere to be found.
-    #[error("{} needs {library}, which is not in {}", program.display(), root.display())]
-    NoLibrary {
-        /// Who needs it.
-        program: PathBuf,
-        /// What it needs.
-        library: String,
-        /// The root file system that was searched.
-        root: PathBuf,
     },
     /// There is no guest program.
     #[error("there is no guest program for {architecture}")]
@@ -145,10 +135,10 @@ impl SetupError {
 
     /// The way out, if there is one to name.
     pub fn hint(&self) -> Option<String> {
-        let given = "give a kernel with --kernel and --modules, and crun with --runtime";
+        let given = "give a kernel with --kernel and --modules";
         Some(match self {
             Self::NoApt { .. } => {
-                format!("{given}; or --from the folder that the layer's recipe vdkr-guest has made")
+                format!("{given}; or --from the folder that the layer's recipe vdkr-initramfs-create has made")
             }
             Self::NotOffered { architecture, .. } => format!(
                 "is there a network, and do this system's package sources offer {}? Otherwise {given}",
@@ -169,9 +159,6 @@ impl SetupError {
             Self::MissingModules { missing, .. } => {
                 let options: Vec<_> = missing.iter().map(|(_, option)| format!("CONFIG_{option}")).collect();
                 format!("the kernel needs {}, built in or as a module", options.join(", "))
-            }
-            Self::NoLibrary { .. } => {
-                "give a static crun, or one that lies in its root file system beside its libraries".to_owned()
             }
             Self::NoGuest { architecture, looked } => {
                 let looked: Vec<_> = looked.iter().map(|path| path.display().to_string()).collect();

@@ -49,12 +49,11 @@ fn candidates(folder: Option<OsString>, program: Option<&Path>, architecture: Ar
 }
 
 fn checked(path: &Path, program: Vec<u8>, architecture: Architecture) -> Result<Vec<u8>, SetupError> {
-    let linking = elf::linking(&program).filter(|_| elf::machine(&program) == Some(machine(architecture)));
-    let linking = linking.ok_or_else(|| SetupError::NotFor { path: path.to_owned(), what: "program", architecture })?;
-    if linking.interpreter.is_some() || !linking.needed.is_empty() {
-        return Err(SetupError::DynamicGuest(path.to_owned()));
+    match elf::is_static(&program).filter(|_| elf::machine(&program) == Some(machine(architecture))) {
+        Some(true) => Ok(program),
+        Some(false) => Err(SetupError::DynamicGuest(path.to_owned())),
+        None => Err(SetupError::NotFor { path: path.to_owned(), what: "program", architecture }),
     }
-    Ok(program)
 }
 
 #[cfg(test)]

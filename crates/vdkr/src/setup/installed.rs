@@ -46,7 +46,7 @@ pub struct Record {
     pub kernel: Content,
     /// The whole initramfs.
     pub initramfs: Content,
-    /// Modules and runtime: the beginning of the initramfs. The guest program follows.
+    /// The modules: the beginning of the initramfs. The guest program follows.
     pub parts: Content,
     /// The guest program.
     pub guest: Content,

@@ -1,8 +1,8 @@
 //! `vdkr setup`: the kernel and the initramfs that a machine is started from, made once for each architecture.
 //!
-//! Kernel, modules and the container runtime come from the distribution's packages, fetched as an ordinary user, or from given files, such as
-//! those of a BitBake build. The initramfs is two archives, one after the other: modules and runtime first, then the guest program. So a newer
-//! guest program takes its place without a network.
+//! Kernel and modules come from the distribution's packages, fetched as an ordinary user, or from given files, such as those of a BitBake
+//! build. The initramfs is two archives, one after the other: modules first, then the guest program, which starts containers by itself. So a
+//! newer guest program takes its place without a network.
 
 mod apt;
 mod architecture;
@@ -14,7 +14,6 @@ mod guest;
 mod installed;
 mod kernel;
 mod modules;
-mod runtime;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -42,8 +41,6 @@ pub struct Setup {
     pub from: Option<PathBuf>,
     /// A kernel, and its modules: `lib/modules/VERSION`, a folder above it, or an archive of that.
     pub kernel: Option<(PathBuf, PathBuf)>,
-    /// A container runtime with crun's command line, static or in its root file system.
-    pub runtime: Option<PathBuf>,
     /// The guest program.
     pub guest: Option<PathBuf>,
     /// Make it anew, even if nothing changed that can be seen from here.
@@ -59,7 +56,7 @@ pub struct Made {
     pub changed: bool,
 }
 
-/// Modules and runtime as an archive, and the kernel that they go with.
+/// Modules as an archive, and the kernel that they go with.
 struct Parts {
     kernel: Vec<u8>,
     release: String,
@@ -85,7 +82,7 @@ pub fn run(setup: &Setup, say: &mut dyn FnMut(&str, &str)) -> Result<Made, Setup
         return copy(setup, folder, before.map(|(before, _)| before));
     }
     let guest = guest::read(setup.guest.as_deref(), setup.architecture)?;
-    let from_packages = setup.kernel.is_none() && setup.runtime.is_none();
+    let from_packages = setup.kernel.is_none();
     let kept = before.as_ref().filter(|_| from_packages && !setup.force).and_then(|(before, files)| keep(before, files));
     let parts = match kept {
         Some(parts) => parts,
@@ -130,28 +127,16 @@ fn keep(before: &Installed, (kernel, initramfs): &(Vec<u8>, Vec<u8>)) -> Option<
 
 fn collect(setup: &Setup, work: &Path, say: &mut dyn FnMut(&str, &str)) -> Result<Parts, SetupError> {
     let mut packages = Vec::new();
-    let mut root = PathBuf::new();
-    if setup.kernel.is_none() || setup.runtime.is_none() {
-        say("fetch", &format!("lists of packages for {}", architecture::debian(setup.architecture)));
-        let tree = work.join("apt");
-        let apt = apt::Apt::update(&tree, setup.architecture)?;
-        if setup.kernel.is_none() {
-            packages.extend(apt.kernel()?);
-            say("fetch", &listed(&packages));
-        }
-        if setup.runtime.is_none() {
-            let runtime = apt.runtime()?;
-            let (own, others): (Vec<_>, Vec<_>) = runtime.iter().cloned().partition(|package| package.name == apt::RUNTIME);
-            say("fetch", &format!("{} and {} packages that it needs", listed(&own), others.len()));
-            packages.extend(runtime);
-        }
-        let unpacked = apt.unpack(packages)?;
-        (root, packages) = (unpacked.root, unpacked.packages);
-    }
     let (kernel_file, modules_folder) = match &setup.kernel {
         Some((kernel, modules)) if modules.is_file() => (kernel.clone(), modules::folder(&unpack(modules, work)?)?),
         Some((kernel, modules)) => (kernel.clone(), modules::folder(modules)?),
         None => {
+            say("fetch", &format!("lists of packages for {}", architecture::debian(setup.architecture)));
+            let tree = work.join("apt");
+            let apt = apt::Apt::update(&tree, setup.architecture)?;
+            packages = apt.kernel()?;
+            say("fetch", &listed(&packages));
+            let root = apt.unpack(&packages)?;
             let modules = modules::folder(&root)?;
             let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (root.join("boot").join(format!("vmlinuz-{release}")), modules)
@@ -159,10 +144,8 @@ fn collect(setup: &Setup, work: &Path, say: &mut dyn FnMut(&str, &str)) -> Resul
     };
     let kernel = kernel::read(&kernel_file, setup.architecture)?;
     let modules = modules::collect(&modules_folder, &kernel.release, setup.architecture)?;
-    let runtime_file = setup.runtime.clone().unwrap_or_else(|| root.join("usr/bin/crun"));
-    let runtime = runtime::collect(&runtime_file, setup.architecture)?;
     Ok(Parts {
-        archive: archive(&kernel.release, &modules, &runtime),
+        archive: archive(&kernel.release, &modules),
         modules: modules.into_iter().map(|module| module.name).collect(),
         kernel: kernel.image,
         release: kernel.release,
@@ -186,7 +169,7 @@ fn unpack(archive: &Path, work: &Path) -> Result<PathBuf, SetupError> {
     Ok(folder)
 }
 
-fn archive(release: &str, modules: &[modules::Module], runtime: &runtime::Files) -> Vec<u8> {
+fn archive(release: &str, modules: &[modules::Module]) -> Vec<u8> {
     let mut cpio = Cpio::default();
     for folder in ["dev", "proc", "sys", "run", "tmp"] {
         cpio.folder(folder);
@@ -198,9 +181,6 @@ fn archive(release: &str, modules: &[modules::Module], runtime: &runtime::Files)
         order.extend([path.as_str(), "\n"]);
     }
     cpio.file("lib/modules/order", 0o644, order.as_bytes());
-    for (path, content) in runtime {
-        cpio.file(path, 0o755, content);
-    }
     cpio.end()
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use wharf_oci::{Descriptor, Digest, Found, ImageReference, Layout, LayoutError, LayoutWriter, Tag, look};
 use wharf_terminal::ui::Failure;
 
-use crate::settings::{Arch, Settings};
+use crate::settings::Settings;
 pub use image::Image;
 pub use lookup::{Target, find, qualified};
 pub use platform::{choose, runs};
@@ -30,7 +30,6 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-    arch: Arch,
 }
 
 /// Something to be kept.
@@ -45,17 +44,12 @@ pub struct Listing {
 impl Store {
     /// The store that settings lead to. It need not be there.
     pub fn of(settings: &Settings) -> Self {
-        Self { folder: settings.images(), arch: settings.arch }
+        Self { folder: settings.images() }
     }
 
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// The architecture of its images.
-    pub fn arch(&self) -> Arch {
-        self.arch
     }
 
     /// Where content waits to become part of it; other processes use it, too.

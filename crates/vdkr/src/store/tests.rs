@@ -5,7 +5,7 @@ use super::*;
 use crate::settings::RegistryPrefix;
 
 fn store(folder: &Path) -> Store {
-    Store { folder: folder.join("images"), arch: Arch::X86_64 }
+    Store { folder: folder.join("images") }
 }
 
 /// An image that no other has `n` of.
