@@ -171,7 +171,8 @@ impl Command {
 /// # Errors
 /// Words that are no command.
 pub fn parse(words: &[std::ffi::OsString]) -> Result<Command, wharf_terminal::ui::Failure> {
-    let parsed = definition().try_get_matches_from(words).and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
+    let parsed =
+        definition().try_get_matches_from(words).and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
     parsed.map(|cli| cli.command).map_err(|error| wharf_terminal::ui::Failure::new(error.to_string()))
 }
 

@@ -112,7 +112,9 @@ pub fn attach(socket: &UnixStream, early: Early, view: View) -> Result<ExitCode,
         let _ = send(&mut *to.lock().unwrap_or_else(PoisonError::into_inner), ask);
     };
     let raw = if view.terminal && view.stdin && io::stdin().is_terminal() { Raw::enter() } else { None };
-    if view.terminal && let Some(terminal) = size() {
+    if view.terminal
+        && let Some(terminal) = size()
+    {
         ask(&Ask::Resize { terminal });
     }
     if view.signals {

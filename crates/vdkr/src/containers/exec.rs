@@ -14,7 +14,10 @@ use crate::settings::Settings;
 
 /// Connect to the keeper of a container that runs.
 pub fn connect(folder: &Folder, record: &Record, state: &State) -> Result<std::os::unix::net::UnixStream, Failure> {
-    let failed = || Failure::new(format!("the container {} is not running", record.name)).hint(format!("`vdkr start {}` starts it", record.name));
+    let failed = || {
+        Failure::new(format!("the container {} is not running", record.name))
+            .hint(format!("`vdkr start {}` starts it", record.name))
+    };
     if !state.status.is_alive() {
         return Err(failed());
     }
@@ -35,14 +38,18 @@ pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
     let process = Process {
         args: options.arguments().iter().map(|argument| Text::from(argument.clone())).collect(),
         env,
-        working_dir: options.workdir.as_ref().map_or_else(|| own.working_dir.clone(), |folder| folder.clone().into_os_string().into()),
+        working_dir: options
+            .workdir
+            .as_ref()
+            .map_or_else(|| own.working_dir.clone(), |folder| folder.clone().into_os_string().into()),
         user: options.user.clone().unwrap_or_else(|| own.user.clone()),
         terminal: options.tty.then(|| attach::size().unwrap_or(Terminal { columns: 80, rows: 24 })),
         stdin: options.interactive && !options.detach,
         privileged: options.privileged,
     };
     let view = View { stdin: process.stdin, terminal: options.tty, signals: true };
-    send(&mut &socket, &Ask::Exec { process: Box::new(process), is_detached: options.detach }).map_err(|error| Failure::of(&error))?;
+    send(&mut &socket, &Ask::Exec { process: Box::new(process), is_detached: options.detach })
+        .map_err(|error| Failure::of(&error))?;
     let early = attach::until_started(&socket)?;
     if options.detach && early.code.is_none() {
         return Ok(ExitCode::SUCCESS);

@@ -39,12 +39,16 @@ pub fn inspect(settings: &Settings, options: &Inspect) -> Result<ExitCode, Failu
 fn shown(record: &Record, state: &State) -> Value {
     let container = &record.container;
     let args: Vec<_> = container.process.args.iter().map(wharf_guest_protocol::Text::shown).collect();
-    let when = |seconds: Option<u64>| seconds.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |seconds| time(seconds * 1_000_000_000));
+    let when =
+        |seconds: Option<u64>| seconds.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |seconds| time(seconds * 1_000_000_000));
     let kind = |is_udp: bool| if is_udp { "udp" } else { "tcp" };
     let mut ports = serde_json::Map::new();
     for (at, published) in record.ports.iter().enumerate() {
         let host = state.ports.get(at).copied().unwrap_or(published.host);
-        ports.insert(format!("{}/{}", published.port, kind(published.is_udp)), json!([{"HostIp": host.ip().to_string(), "HostPort": host.port().to_string()}]));
+        ports.insert(
+            format!("{}/{}", published.port, kind(published.is_udp)),
+            json!([{"HostIp": host.ip().to_string(), "HostPort": host.port().to_string()}]),
+        );
     }
     let mounts = record.volumes.iter().map(|volume| {
         json!({"Type": "bind", "Source": volume.source.shown(), "Destination": volume.target.shown(), "Mode": if volume.read_only { "ro" } else { "" }, "RW": !volume.read_only})

@@ -13,7 +13,8 @@ use crate::settings::Settings;
 /// Lists containers.
 pub fn ps(settings: &Settings, options: &Ps) -> Result<ExitCode, Failure> {
     let filters = options.filter.iter().map(|filter| {
-        let (key, value) = filter.split_once('=').ok_or_else(|| Failure::new(format!("--filter {filter}: expected KEY=VALUE")))?;
+        let (key, value) =
+            filter.split_once('=').ok_or_else(|| Failure::new(format!("--filter {filter}: expected KEY=VALUE")))?;
         match key {
             "name" | "id" | "status" | "ancestor" | "exited" | "label" => Ok((key, value)),
             _ => Err(Failure::new(format!("--filter {filter}: there are name, id, status, ancestor, exited and label"))),
@@ -22,7 +23,9 @@ pub fn ps(settings: &Settings, options: &Ps) -> Result<ExitCode, Failure> {
     let filters = filters.collect::<Result<Vec<_>, _>>()?;
     let wants_ended = options.all || options.latest || filters.iter().any(|(key, _)| matches!(*key, "status" | "exited"));
     let mut all = Containers::of(settings).all()?;
-    all.retain(|(_, record, state)| (wants_ended || state.status.is_alive()) && filters.iter().all(|filter| fits(record, state, *filter)));
+    all.retain(|(_, record, state)| {
+        (wants_ended || state.status.is_alive()) && filters.iter().all(|filter| fits(record, state, *filter))
+    });
     if options.latest {
         all.truncate(1);
     }
@@ -51,7 +54,10 @@ fn fits(record: &Record, state: &State, (key, value): (&str, &str)) -> bool {
         "name" => record.name.contains(value),
         "id" => record.container.id.starts_with(value),
         "status" => state.status.as_str() == value,
-        "ancestor" => record.image == value || record.image_id.to_string().trim_start_matches("sha256:").starts_with(value.trim_start_matches("sha256:")),
+        "ancestor" => {
+            record.image == value
+                || record.image_id.to_string().trim_start_matches("sha256:").starts_with(value.trim_start_matches("sha256:"))
+        }
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
         _ => {
             let (name, wanted) = value.split_once('=').map_or((value, None), |(name, wanted)| (name, Some(wanted)));
@@ -66,7 +72,8 @@ fn short(id: &str, is_whole: bool) -> &str {
 
 fn row(record: &Record, state: &State, is_whole: bool) -> Value {
     let command = record.container.process.args.iter().map(wharf_guest_protocol::Text::shown).collect::<Vec<_>>().join(" ");
-    let command = if is_whole || command.chars().count() <= 20 { command } else { command.chars().take(19).chain(['…']).collect() };
+    let command =
+        if is_whole || command.chars().count() <= 20 { command } else { command.chars().take(19).chain(['…']).collect() };
     let since = |seconds: Option<u64>| seconds.map_or(String::new(), |seconds| ago(&time(seconds * 1_000_000_000)));
     let status = match state.status {
         Status::Created => "Created".to_owned(),
@@ -120,6 +127,8 @@ pub fn port(settings: &Settings, options: &PortOf) -> Result<ExitCode, Failure> 
 
 /// A time in nanoseconds since 1970, as RFC 3339 has it.
 pub fn time(nanos: u64) -> String {
-    i64::try_from(nanos / 1_000_000_000).ok().and_then(|seconds| jiff::Timestamp::new(seconds, i32::try_from(nanos % 1_000_000_000).unwrap_or(0)).ok())
+    i64::try_from(nanos / 1_000_000_000)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::new(seconds, i32::try_from(nanos % 1_000_000_000).unwrap_or(0)).ok())
         .map_or_else(String::new, |time| format!("{time}"))
 }

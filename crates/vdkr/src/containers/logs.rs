@@ -74,7 +74,9 @@ impl Shown {
                 StreamKind::Err => std::io::stderr().write_all(&bytes),
                 _ => std::io::stdout().write_all(&bytes).and_then(|()| std::io::stdout().flush()),
             };
-            written.map_err(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Failure::BrokenPipe } else { Failure::of(&error) })?;
+            written.map_err(|error| {
+                if error.kind() == std::io::ErrorKind::BrokenPipe { Failure::BrokenPipe } else { Failure::of(&error) }
+            })?;
         }
         Ok(())
     }

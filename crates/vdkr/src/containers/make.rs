@@ -33,7 +33,8 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
     if options.tty && !options.interactive && options.arguments().is_empty() && entry_point == EntryPoint::Cleared {
         return Err(Failure::new("nothing would be typed at the terminal").hint("give it -i as well: -it"));
     }
-    let named = options.image().to_str().ok_or_else(|| Failure::new(format!("{} is no image's name", options.image().display())))?;
+    let named =
+        options.image().to_str().ok_or_else(|| Failure::new(format!("{} is no image's name", options.image().display())))?;
     let found = image::find_or_pull(settings, named)?;
     let config = found.image.execution();
     let id = new_id()?;
@@ -46,7 +47,10 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
     let process = Process {
         args,
         env,
-        working_dir: options.workdir.as_ref().map_or_else(|| text(&config, "WorkingDir", "/").into(), |folder| folder.clone().into_os_string().into()),
+        working_dir: options
+            .workdir
+            .as_ref()
+            .map_or_else(|| text(&config, "WorkingDir", "/").into(), |folder| folder.clone().into_os_string().into()),
         user: options.user.clone().unwrap_or_else(|| text(&config, "User", "")),
         terminal: options.tty.then(|| super::attach::size().unwrap_or(Terminal { columns: 80, rows: 24 })),
         stdin: options.interactive,
@@ -84,8 +88,16 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
             Some(name) => signals::parse(name)?,
             None => signals::TERM,
         },
-        labels: config["Labels"].as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect(),
-        machine: MachineSize { memory: machine_memory(settings, options), cpus: settings.cpus.max(options.cpus.map_or(1, values::Cpus::whole)) },
+        labels: config["Labels"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+        machine: MachineSize {
+            memory: machine_memory(settings, options),
+            cpus: settings.cpus.max(options.cpus.map_or(1, values::Cpus::whole)),
+        },
     };
     let folder = Containers::of(settings).make(&record)?;
     Ok((folder, record))
@@ -106,7 +118,10 @@ fn millis(cpus: values::Cpus) -> u64 {
 }
 
 fn layers(diff_ids: &[String]) -> Result<Vec<Digest>, Failure> {
-    diff_ids.iter().map(|id| id.parse().map_err(|error| Failure::new(format!("the image lists the layer {id}")).because(&error))).collect()
+    diff_ids
+        .iter()
+        .map(|id| id.parse().map_err(|error| Failure::new(format!("the image lists the layer {id}")).because(&error)))
+        .collect()
 }
 
 fn text(config: &Value, name: &str, default: &str) -> String {
@@ -135,7 +150,9 @@ fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Resul
     }
     all.extend(given);
     if all.is_empty() {
-        return Err(Failure::new("the image says no program to run").hint("name one after the image, as in `vdkr run IMAGE /bin/sh`"));
+        return Err(
+            Failure::new("the image says no program to run").hint("name one after the image, as in `vdkr run IMAGE /bin/sh`")
+        );
     }
     Ok(all)
 }
@@ -151,7 +168,10 @@ fn tmpfs(given: &str) -> Result<Mount, Failure> {
     if !target.starts_with('/') {
         return Err(Failure::new(format!("--tmpfs {given}: expected an absolute path of the container")));
     }
-    Ok(Mount::Tmpfs { target: target.into(), options: options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect() })
+    Ok(Mount::Tmpfs {
+        target: target.into(),
+        options: options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect(),
+    })
 }
 
 fn published(port: &values::Port) -> Published {
@@ -163,19 +183,27 @@ fn shared(settings: &Settings, volume: &values::Volume) -> Result<Shared, Failur
     let is_name = !volume.host.as_os_str().as_bytes().contains(&b'/') && !volume.host.starts_with(".");
     let source = if is_name { settings.state().join("volumes").join(&volume.host) } else { volume.host.clone() };
     let failed = |error: std::io::Error| {
-        Failure::new(format!("cannot share {}", source.display())).because(&error).hint("the folder, or the file, has to be there")
+        Failure::new(format!("cannot share {}", source.display()))
+            .because(&error)
+            .hint("the folder, or the file, has to be there")
     };
     if is_name {
         fs::create_dir_all(&source).map_err(failed)?;
     }
     let source = fs::canonicalize(&source).map_err(failed)?;
-    Ok(Shared { source: source.into_os_string().into(), target: volume.guest.clone().into_os_string().into(), read_only: volume.read_only })
+    Ok(Shared {
+        source: source.into_os_string().into(),
+        target: volume.guest.clone().into_os_string().into(),
+        read_only: volume.read_only,
+    })
 }
 
 /// 64 hexadecimal digits.
 fn new_id() -> Result<String, Failure> {
     let mut bytes = [0; 32];
-    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|error| Failure::new("cannot make an ID").because(&error))?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Failure::new("cannot make an ID").because(&error))?;
     Ok(hex::encode(bytes))
 }
 
@@ -185,18 +213,23 @@ fn name_of(name: &str) -> Result<String, Failure> {
     if name.len() > 1 && name.len() <= 128 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_word) {
         Ok(name.to_owned())
     } else {
-        Err(Failure::new(format!("{name} is no container's name")).hint("letters, digits, `_`, `.` and `-`, at least two, the first a letter or a digit"))
+        Err(Failure::new(format!("{name} is no container's name"))
+            .hint("letters, digits, `_`, `.` and `-`, at least two, the first a letter or a digit"))
     }
 }
 
 /// A name that nobody chose: two words of harbours, by the ID.
 fn generated(id: &str) -> String {
     const FIRST: [&str; 16] = [
-        "amber", "brisk", "calm", "deep", "early", "fair", "gentle", "high", "keen", "long", "mild", "north", "quiet", "steady", "tidal", "warm",
+        "amber", "brisk", "calm", "deep", "early", "fair", "gentle", "high", "keen", "long", "mild", "north", "quiet", "steady",
+        "tidal", "warm",
     ];
     const SECOND: [&str; 16] = [
-        "anchor", "bollard", "buoy", "cove", "crane", "dock", "ferry", "harbour", "jetty", "keel", "mooring", "pier", "quay", "rudder", "sail", "tide",
+        "anchor", "bollard", "buoy", "cove", "crane", "dock", "ferry", "harbour", "jetty", "keel", "mooring", "pier", "quay",
+        "rudder", "sail", "tide",
     ];
-    let digit = |place: usize| id.as_bytes().get(place).map_or(0, |byte| usize::from(char::from(*byte).to_digit(16).is_some()) * usize::from(*byte));
+    let digit = |place: usize| {
+        id.as_bytes().get(place).map_or(0, |byte| usize::from(char::from(*byte).to_digit(16).is_some()) * usize::from(*byte))
+    };
     format!("{}_{}_{}", FIRST[digit(0) % 16], SECOND[digit(1) % 16], &id[2..6])
 }

@@ -25,7 +25,8 @@ pub fn run(settings: &Settings, command: &Memres) -> Result<ExitCode, Failure> {
             start(settings, &spare)
         }
         Memres::Stop => {
-            let was_there = spare.stop().map_err(|error| Failure::new("cannot stop the virtual machine that is ready").because(&error))?;
+            let was_there =
+                spare.stop().map_err(|error| Failure::new("cannot stop the virtual machine that is ready").because(&error))?;
             ui::print(if was_there { "stopped\n" } else { "not running\n" })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -36,7 +37,10 @@ pub fn run(settings: &Settings, command: &Memres) -> Result<ExitCode, Failure> {
         Memres::Status => match spare.state() {
             Some(state) => {
                 let size = state.size;
-                ui::print(format_args!("ready: {}, {} MiB, {} processors, process {}\n", settings.arch, size.memory, size.cpus, state.pid))?;
+                ui::print(format_args!(
+                    "ready: {}, {} MiB, {} processors, process {}\n",
+                    settings.arch, size.memory, size.cpus, state.pid
+                ))?;
                 Ok(ExitCode::SUCCESS)
             }
             None => {
@@ -69,7 +73,13 @@ fn list(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut add = |name: &str, folder: std::path::PathBuf, arch: Arch| {
         if let Some(state) = Spare::at(folder.join("spare")).state() {
             let size = state.size;
-            rows.push(vec![name.to_owned(), arch.to_string(), format!("{} MiB", size.memory), size.cpus.to_string(), state.pid.to_string()]);
+            rows.push(vec![
+                name.to_owned(),
+                arch.to_string(),
+                format!("{} MiB", size.memory),
+                size.cpus.to_string(),
+                state.pid.to_string(),
+            ]);
         }
     };
     for arch in Arch::ALL {

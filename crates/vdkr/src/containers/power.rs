@@ -150,7 +150,9 @@ pub fn remove(settings: &Settings, options: &Remove) -> Result<ExitCode, Failure
 
 fn remove_one(folder: &Folder, record: &Record) -> Result<(), Failure> {
     match folder.remove(&record.name) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(format!("cannot remove {}", record.name)).because(&error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(format!("cannot remove {}", record.name)).because(&error))
+        }
         _ => Ok(()),
     }
 }
@@ -184,7 +186,9 @@ pub fn wait(settings: &Settings, options: &Names) -> Result<ExitCode, Failure> {
             let socket = connect(&folder, &record, &state)?;
             send(&mut &socket, &Ask::Attach).map_err(|error| Failure::of(&error))?;
             while let Ok(Some(frame)) = read(&mut &socket) {
-                if frame.channel == wharf_guest_protocol::CONTROL && let Ok(Tell::Exited { code: found }) = parse(&frame.payload) {
+                if frame.channel == wharf_guest_protocol::CONTROL
+                    && let Ok(Tell::Exited { code: found }) = parse(&frame.payload)
+                {
                     code = found;
                 }
             }

@@ -158,7 +158,8 @@ impl Containers {
     /// # Errors
     /// A name that is taken, a folder that cannot be written.
     pub fn make(&self, record: &Record) -> Result<Folder, Failure> {
-        let failed = |error: io::Error| Failure::new(format!("cannot make a container in {}", self.path.display())).because(&error);
+        let failed =
+            |error: io::Error| Failure::new(format!("cannot make a container in {}", self.path.display())).because(&error);
         fs::create_dir_all(self.names()).map_err(failed)?;
         let id = &record.container.id;
         let link = self.names().join(&record.name);
@@ -196,10 +197,13 @@ impl Containers {
         };
         let folders = entries.flatten().filter(|entry| entry.file_name() != "names").map(|entry| Folder { path: entry.path() });
         // One that is being made or removed at this moment is none.
-        let mut all: Vec<_> = folders.filter_map(|folder| Some((folder.record().ok()?, folder))).map(|(record, folder)| {
-            let state = folder.state();
-            (folder, record, state)
-        }).collect();
+        let mut all: Vec<_> = folders
+            .filter_map(|folder| Some((folder.record().ok()?, folder)))
+            .map(|(record, folder)| {
+                let state = folder.state();
+                (folder, record, state)
+            })
+            .collect();
         all.sort_by(|a, b| b.1.created.cmp(&a.1.created).then_with(|| a.1.container.id.cmp(&b.1.container.id)));
         Ok(all)
     }

@@ -9,9 +9,37 @@ pub const KILL: i32 = 9;
 
 /// signal(7).
 const NAMES: [(&str, i32); 31] = [
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("BUS", 7), ("FPE", 8), ("KILL", 9), ("USR1", 10), ("SEGV", 11),
-    ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15), ("STKFLT", 16), ("CHLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21),
-    ("TTOU", 22), ("URG", 23), ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28), ("IO", 29), ("PWR", 30), ("SYS", 31),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
 ];
 
 /// A signal's number, of `SIGTERM`, `term` or `15`.
@@ -23,7 +51,10 @@ pub fn parse(text: &str) -> Result<i32, Failure> {
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     let named = NAMES.iter().find(|(name, _)| *name == bare).map(|(_, number)| *number);
     // Real-time signals have numbers only, counted from 34.
-    let real_time = || bare.strip_prefix("RTMIN").and_then(|rest| if rest.is_empty() { Some(34) } else { rest.parse::<i32>().ok().map(|more| 34 + more) });
+    let real_time = || {
+        bare.strip_prefix("RTMIN")
+            .and_then(|rest| if rest.is_empty() { Some(34) } else { rest.parse::<i32>().ok().map(|more| 34 + more) })
+    };
     let number = named.or_else(|| bare.parse().ok()).or_else(real_time).filter(|number| (1..=64).contains(number));
     number.ok_or_else(|| Failure::new(format!("{text} is no signal")).hint("a name such as TERM or HUP, or a number"))
 }

@@ -38,7 +38,8 @@ impl Connection {
     pub fn over(socket: &UnixStream) -> std::io::Result<Self> {
         let (items, incoming) = channel();
         let to = socket.try_clone()?;
-        let writer = thread::Builder::new().name("viewer".to_owned()).stack_size(128 << 10).spawn(move || deliver(to, &incoming))?;
+        let writer =
+            thread::Builder::new().name("viewer".to_owned()).stack_size(128 << 10).spawn(move || deliver(to, &incoming))?;
         Ok(Self { items: Mutex::new(Some(items)), writer: Mutex::new(Some(writer)), socket: socket.try_clone()? })
     }
 

@@ -78,7 +78,9 @@ impl From<MachineError> for Refusal {
                     Architecture::Aarch64 => "Debian: qemu-system-arm, Fedora: qemu-system-aarch64-core",
                 }
             )),
-            MachineError::OldQemu { .. } => Some("install QEMU 7.2 or later, and name it in VDKR_QEMU where it is not in PATH".to_owned()),
+            MachineError::OldQemu { .. } => {
+                Some("install QEMU 7.2 or later, and name it in VDKR_QEMU where it is not in PATH".to_owned())
+            }
             MachineError::NoGuest { architecture, .. } => Some(format!("make them with `vdkr --arch {architecture} setup`")),
             _ => None,
         };
@@ -112,12 +114,21 @@ pub fn shape(places: &Places, size: MachineSize) -> Result<Shape, Refusal> {
 ///
 /// # Errors
 /// When the second one does not work either.
-pub fn awake(places: &Places, size: MachineSize, disks: Option<&Disks>, networking: &Networking, note: &dyn Fn(&str)) -> Result<Machine, Refusal> {
+pub fn awake(
+    places: &Places,
+    size: MachineSize,
+    disks: Option<&Disks>,
+    networking: &Networking,
+    note: &dyn Fn(&str),
+) -> Result<Machine, Refusal> {
     let shape = shape(places, size)?;
     let folder = places.shared.join("machines");
     let get = || {
         Snapshot::get(&folder, &shape, || {
-            note(&format!("first use of {} MiB and {} processors: making the virtual machine ready, once", size.memory, size.cpus));
+            note(&format!(
+                "first use of {} MiB and {} processors: making the virtual machine ready, once",
+                size.memory, size.cpus
+            ));
         })
     };
     let first = get()?;
@@ -153,7 +164,8 @@ pub fn wake(machine: &mut Machine) -> Result<(), Refusal> {
     let mut random = [0; 64];
     let mut filled = 0;
     while filled < random.len() {
-        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty()).map_err(|error| Refusal::of(&error))?;
+        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Refusal::of(&error))?;
     }
     ask(machine, Task::Wake { random: hex::encode(random), unix_nanos: now() })
 }
@@ -168,7 +180,9 @@ pub fn ask(machine: &mut Machine, task: Task) -> Result<(), Refusal> {
     write(&mut machine.control, CONTROL, &json).map_err(|error| Refusal::of(&error))?;
     let frame = match read(&mut machine.control) {
         Ok(Some(frame)) => frame,
-        Err(wharf_guest_protocol::FrameError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+        Err(wharf_guest_protocol::FrameError::Io(error))
+            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+        {
             return Err(Refusal::new(format!("the virtual machine did not answer in {} seconds", AWAKE.as_secs())));
         }
         _ => return Err(Refusal::new("the virtual machine has ended")),
@@ -203,7 +217,10 @@ pub fn networking(record: &Record) -> Result<Networking, Refusal> {
     let mut forwards = Vec::new();
     for published in &record.ports {
         if published.host.is_ipv6() {
-            return Err(Refusal::new(format!("cannot listen at {}: QEMU's network leads IPv4 only into its machines", published.host)));
+            return Err(Refusal::new(format!(
+                "cannot listen at {}: QEMU's network leads IPv4 only into its machines",
+                published.host
+            )));
         }
         let host = free(published.host, published.is_udp).map_err(|error| {
             let mut refusal = Refusal::new(format!("cannot publish port {} at {}", published.port, published.host));

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use wharf_guest_protocol::{CONTROL, Process, Report, Task, Terminal, write};
 
 /// The channel of standard input; the two after it are output and error.

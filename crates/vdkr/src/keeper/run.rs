@@ -92,13 +92,23 @@ fn refuse(folder: &Folder, refusal: &Refusal) {
         if record.vanishes {
             let _ = folder.remove(&record.name);
         } else {
-            let state = State { status: Status::Created, exit_code: refusal.code, error: Some(refusal.message.clone()), ..folder.state() };
+            let state = State {
+                status: Status::Created,
+                exit_code: refusal.code,
+                error: Some(refusal.message.clone()),
+                ..folder.state()
+            };
             let _ = folder.set_state(&state);
         }
     }
 }
 
-fn prepare(places: &Places, folder: &Folder, owner: &Connection, spare: Option<Machine>) -> Result<(Prepared, UnixListener), Refusal> {
+fn prepare(
+    places: &Places,
+    folder: &Folder,
+    owner: &Connection,
+    spare: Option<Machine>,
+) -> Result<(Prepared, UnixListener), Refusal> {
     let gone = |error: std::io::Error| Refusal::of(&error);
     let lock = folder.lock().map_err(gone)?.ok_or_else(|| Refusal::new("it is running"))?;
     let mut record = folder.record().map_err(gone)?;
@@ -400,7 +410,9 @@ impl Keeper {
 
     /// Something for the guest itself, with a process number where it has streams.
     fn pass_on(self: &Arc<Self>, mut task: Task, connection: &Arc<Connection>, process: &mut Option<u32>) {
-        if let Task::Export { process: number, .. } | Task::Import { process: number, .. } | Task::Changes { process: number } = &mut task {
+        if let Task::Export { process: number, .. } | Task::Import { process: number, .. } | Task::Changes { process: number } =
+            &mut task
+        {
             *number = self.next_process.fetch_add(1, Ordering::Relaxed);
             *process = Some(*number);
             lock(&self.viewers).insert(*number, vec![Arc::clone(connection)]);

@@ -85,7 +85,8 @@ impl Spare {
     pub fn start(&self, settings: &Settings, size: MachineSize, note: &dyn Fn(&str)) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::new("cannot start a virtual machine to be kept ready").because(&error);
         fs::create_dir_all(&self.folder).map_err(failed)?;
-        fs::write(self.folder.join("size.json"), serde_json::to_vec(&size).map_err(|error| failed(error.into()))?).map_err(failed)?;
+        fs::write(self.folder.join("size.json"), serde_json::to_vec(&size).map_err(|error| failed(error.into()))?)
+            .map_err(failed)?;
         let (ours, its) = UnixStream::pair().map_err(failed)?;
         let mut command = keeper(settings);
         command.arg("spare").arg(&self.folder).stdin(Stdio::from(std::os::fd::OwnedFd::from(its)));
@@ -126,14 +127,16 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
         let gone = |error: io::Error| prepare::Refusal::of(&error);
         let lock = File::options().write(true).create(true).truncate(false).open(folder.join("lock")).map_err(gone)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| prepare::Refusal::new("there is one already"))?;
-        let size: MachineSize = serde_json::from_slice(&fs::read(folder.join("size.json")).map_err(gone)?).map_err(|error| gone(error.into()))?;
+        let size: MachineSize =
+            serde_json::from_slice(&fs::read(folder.join("size.json")).map_err(gone)?).map_err(|error| gone(error.into()))?;
         let _ = fs::remove_file(folder.join("state.json"));
         let mut machine = prepare::awake(places, size, None, &Networking::default(), &note)?;
         for _ in 0..WARMTH {
             prepare::ask(&mut machine, Task::WarmUp)?;
         }
         let listener = socket::listen(folder).map_err(gone)?;
-        let state = SpareState { pid: std::process::id(), machine: machine.pid(), size, since: super::log::now() / 1_000_000_000 };
+        let state =
+            SpareState { pid: std::process::id(), machine: machine.pid(), size, since: super::log::now() / 1_000_000_000 };
         fs::write(folder.join("state.json"), serde_json::to_vec(&state).map_err(|error| gone(error.into()))?).map_err(gone)?;
         Ok::<_, prepare::Refusal>((machine, listener, lock))
     })();
@@ -146,7 +149,8 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
     };
     let _ = send(&mut starter, &Tell::Started);
     drop(starter);
-    let limit = (places.idle_timeout > 0).then(|| Timespec { tv_sec: i64::try_from(places.idle_timeout).unwrap_or(i64::MAX), tv_nsec: 0 });
+    let limit = (places.idle_timeout > 0)
+        .then(|| Timespec { tv_sec: i64::try_from(places.idle_timeout).unwrap_or(i64::MAX), tv_nsec: 0 });
     let mut watched = [PollFd::new(&listener, PollFlags::IN)];
     if !matches!(poll(&mut watched, limit.as_ref()), Ok(1..)) {
         let _ = fs::remove_file(folder.join("state.json"));
