@@ -250,6 +250,7 @@ fn an_unsigned_source_is_refused() {
         dpkg-deb --build pkg linux-image-cloud-amd64_1_amd64.deb
         size=$(stat -c %s *.deb); sum=$(sha256sum *.deb | cut -d' ' -f1)
         { cat pkg/DEBIAN/control; printf 'Filename: ./linux-image-cloud-amd64_1_amd64.deb\\nSize: %s\\nSHA256: %s\\n\\n' $size $sum; } > Packages
+        { echo Suite: stable; echo SHA256:; echo \" $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) Packages\"; } > Release
         echo \"deb file:$PWD ./\" > ../sources/list; chmod -R a+rX ..";
     let made = Command::new("sh").args(["-ec", script]).current_dir(stage.path("")).output().unwrap();
     assert!(made.status.success(), "{made:?}");
@@ -262,6 +263,10 @@ fn an_unsigned_source_is_refused() {
     let conf = stage.text("apt.conf");
     let stage = stage.env("APT_CONFIG", &conf);
     stage.run("state", "x86_64", &[]).expect(1).says("error: apt finds no linux-image-cloud-amd64").says("is not signed");
+    // It is for want of a signature alone: a source that the system is told to trust has the kernel, and lacks the runtime.
+    let list = fs::read_to_string(stage.path("sources/list")).unwrap();
+    fs::write(stage.path("sources/list"), list.replace("deb file", "deb [trusted=yes] file")).unwrap();
+    stage.run("state", "x86_64", &[]).expect(1).says("error: apt finds no crun for amd64");
 }
 
 /// Everything of a setup that was killed is gone with the next one, and what was there before still is.

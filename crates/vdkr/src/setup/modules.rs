@@ -38,7 +38,8 @@ pub struct Module {
 /// # Errors
 /// There is none, or there are several.
 pub fn folder(given: &Path) -> Result<PathBuf, SetupError> {
-    let is_one = |path: &Path| path.join("modules.builtin").is_file() || path.join("kernel").is_dir();
+    // Not by its folder `kernel`: there are others of that name.
+    let is_one = |path: &Path| ["modules.builtin", "modules.order", "modules.dep"].iter().any(|name| path.join(name).is_file());
     if is_one(given) {
         return Ok(given.to_owned());
     }
