@@ -15,4 +15,4 @@ mod puller;
 
 pub use fetch::{FetchError, Had};
 pub use origin::{Origin, OriginError, Reach, authorities, reach};
-pub use puller::{Puller, missing, take_in};
+pub use puller::{Puller, take_in};

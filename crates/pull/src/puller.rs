@@ -1,14 +1,15 @@
 //! One image on its way into a layout.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use wharf_client::{ClientError, Observer, Registry, Source, Tree};
 use wharf_layers::piece::ListPlace;
-use wharf_oci::{Descriptor, Digest, Document, Found, Layout, LayoutError, LayoutWriter, RepositoryName, look};
+use wharf_oci::{Descriptor, Digest, Document, Layout, LayoutError, LayoutWriter, RepositoryName};
 
 use crate::fetch::{FetchError, Fetcher, Had, partial};
 use crate::near::Near;
@@ -121,27 +122,33 @@ fn lists(tree: &Tree) -> BTreeMap<Digest, ListPlace> {
     lists
 }
 
-/// Whether a blob waits in the staging folder, whole as far as its length says it. Another process may have made the file only to wait for this one.
-fn is_staged(blob: &Descriptor, staging: &Path) -> bool {
-    look(&staging.join(partial(&blob.digest))).is_ok_and(|found| found == Found::File(blob.size))
+/// A blob that waits in the staging folder, whole as far as its length says it, once no other process has it in hand: one may look at it
+/// still, or have made an empty file to wait for another.
+fn staged(blob: &Descriptor, staging: &Path) -> Option<File> {
+    let path = staging.join(partial(&blob.digest));
+    loop {
+        let file = File::open(&path).ok()?;
+        file.lock().ok()?;
+        let (named, own) = (fs::metadata(&path).ok()?, file.metadata().ok()?);
+        if named.ino() == own.ino() {
+            return (own.len() == blob.size).then_some(file);
+        }
+    }
 }
 
-/// Blobs of a tree that are neither in the layout nor in the staging folder.
-pub fn missing<'t>(writer: &LayoutWriter, tree: &'t Tree, staging: &Path) -> Vec<&'t Descriptor> {
-    let has = |blob: &&Descriptor| writer.has(&blob.digest, blob.size) || is_staged(blob, staging);
-    tree.blobs.iter().filter(|blob| !has(blob)).collect()
-}
-
-/// Adds everything that was [fetched](Puller::fetch) to the layout; listing the root and committing is left to the caller. Where the staging folder is
-/// [shared](Puller::shared), the caller has seen under the layout's lock that nothing is [missing].
-pub fn take_in(writer: &mut LayoutWriter, tree: &Tree, staging: &Path) -> Result<(), LayoutError> {
+/// Adds everything that was [fetched](Puller::fetch) to the layout; listing the root and committing is left to the caller. Says whether all of it is
+/// there: with a [shared](Puller::shared) staging folder, or an image removed meanwhile, what was there before may be gone, and is to be fetched again.
+pub fn take_in(writer: &mut LayoutWriter, tree: &Tree, staging: &Path) -> Result<bool, LayoutError> {
     for blob in &tree.blobs {
-        if is_staged(blob, staging) {
+        // It is let go only after it has its place: whoever waits for it sees then that the name is no longer its.
+        if let Some(_held) = staged(blob, staging) {
             writer.adopt_file(&staging.join(partial(&blob.digest)), &blob.digest)?;
+        } else if !writer.has(&blob.digest, blob.size) {
+            return Ok(false);
         }
     }
     for manifest in tree.manifests.iter().chain([&tree.root]) {
         writer.add_as(&manifest.bytes, &manifest.descriptor.digest)?;
     }
-    Ok(())
+    Ok(true)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wharf_client::{ClientError, Registries, RepositorySource, Tree};
 use wharf_oci::{Descriptor, Digest, Document, ImageReference, Platform};
-use wharf_pull::{FetchError, Had, Origin, OriginError, Puller, missing, take_in};
+use wharf_pull::{FetchError, Had, Origin, OriginError, Puller, take_in};
 use wharf_terminal::progress::Progress;
 use wharf_terminal::ui::{self, Failure, Output};
 
@@ -167,15 +167,14 @@ async fn bring(
             had.add(fetched);
         }
         let mut writer = store.writer()?;
-        // Another process may have removed an image that had some of it.
-        if !missing(&writer, &tree, &staging).is_empty() {
-            continue;
-        }
         let unchanged = writer
             .images()
             .iter()
             .any(|known| known.name.as_ref() == Some(&name) && known.descriptor.digest == tree.root.descriptor.digest);
-        take_in(&mut writer, &tree, &staging).map_err(|error| Failure::of(&error))?;
+        // Another process may have removed an image that had some of it.
+        if !take_in(&mut writer, &tree, &staging).map_err(|error| Failure::of(&error))? {
+            continue;
+        }
         let names = if image.tag().is_some() || image.digest().is_none() { vec![tagged(image)] } else { Vec::new() };
         let repository_digest = Some(format!("{}/{}@{}", image.host(), image.repository(), origin.manifest.digest));
         Store::list(&mut writer, &tree.root.descriptor, &Listing { names, repository_digest });

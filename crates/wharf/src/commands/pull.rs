@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wharf_client::Tree;
-use wharf_oci::{Descriptor, Digest, LayoutWriter, Platform};
+use wharf_oci::{Descriptor, Digest, LayoutError, LayoutWriter, Platform};
 use wharf_pull::{FetchError, Had, Puller, take_in};
 
 use super::usage_of;
@@ -76,14 +76,14 @@ async fn pull(
         }
         failure(&error)
     })?;
-    let put = || {
-        take_in(&mut writer, &tree, &staging)?;
-        writer.list(tree.root.descriptor.clone(), name);
-        // What is still here is left of pulls that nobody went on with.
-        clear(&staging);
-        writer.commit()
-    };
-    put().map_err(|error| Failure::of(&error))?;
+    let layout = |error: LayoutError| Failure::of(&error);
+    if !take_in(&mut writer, &tree, &staging).map_err(layout)? {
+        return Err(Failure::new(format!("a part of {} was removed while it was pulled", picture.shown)));
+    }
+    writer.list(tree.root.descriptor.clone(), name);
+    // What is still here is left of pulls that nobody went on with.
+    clear(&staging);
+    writer.commit().map_err(layout)?;
     Ok((tree.root.descriptor.digest, had))
 }
 
