@@ -153,3 +153,16 @@ fn an_end_anywhere_is_an_end() {
         guest.server.join().unwrap().unwrap();
     }
 }
+
+/// Gone before its answers are: as much an end.
+#[test]
+fn a_guest_that_does_not_wait_for_answers() {
+    for _ in 0..20 {
+        let guest = Guest::new();
+        for _ in 0..200 {
+            guest.send(1, &message(GETATTR, 1, &[0; 16]));
+        }
+        drop(guest.port);
+        guest.server.join().unwrap().unwrap();
+    }
+}

@@ -147,7 +147,13 @@ fn what_the_host_changes_is_seen() {
     let guest_reads = |name: &str| fs::read_to_string(stage.guest(name)).ok();
     fs::write(stage.host("f"), "one").unwrap();
     assert_eq!(guest_reads("f").unwrap(), "one");
-    // At once when it is opened, its new size too, though the guest has attributes and pages.
+    // At once when it is opened, though the guest has attributes
+    fs::metadata(stage.guest("f")).unwrap();
+    for text in ["four", "fourfour", ""] {
+        fs::write(stage.host("f"), text).unwrap();
+        assert_eq!(File::open(stage.guest("f")).unwrap().metadata().unwrap().len(), text.len() as u64);
+    }
+    // and pages.
     for text in ["something longer", "two", ""] {
         fs::write(stage.host("f"), text).unwrap();
         assert_eq!(guest_reads("f").unwrap(), text);

@@ -181,7 +181,7 @@ impl Server {
             let written = frame.notice.map_or(Ok(()), |notice| output.write_all(&notice));
             if let Err(error) = written.and_then(|()| output.write_all(frame.bytes)) {
                 input.lock().ended = true;
-                return Err(Error::Port(error));
+                return if is_end(&error) { Ok(()) } else { Err(Error::Port(error)) };
             }
         }
     }
@@ -205,6 +205,12 @@ impl Server {
             }
         }
     }
+}
+
+/// Whether the guest is gone, as when its machine is killed, rather than the port broken.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
 /// What is sent for one request.
@@ -235,10 +241,7 @@ impl<R: Read> Input<R> {
     fn frame(&mut self, message: &mut Vec<u8>) -> Result<Option<u32>, Error> {
         let mut header = [0; frame::HEADER];
         // A guest that is killed stops anywhere: within a frame as well as between two.
-        let ended = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Ok(None),
-            _ => Err(Error::Port(error)),
-        };
+        let ended = |error| if is_end(&error) { Ok(None) } else { Err(Error::Port(error)) };
         if let Err(error) = self.reader.read_exact(&mut header) {
             return ended(error);
         }
