@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -58,11 +58,6 @@ impl Disks {
     /// The container's root.
     pub fn root(&self) -> &'static Path {
         Path::new(ROOT)
-    }
-
-    /// What the container has changed.
-    pub fn changes(&self) -> PathBuf {
-        Path::new(DISK).join("upper")
     }
 
     /// Write everything out and let go of the disks.

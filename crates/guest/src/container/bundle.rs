@@ -33,11 +33,11 @@ pub const VOLUMES: &str = "/run/vdkr/volumes";
 /// A user or a capability that does not exist.
 pub fn write(bundle: &Path, container: &Container, root: &Path) -> Result<Vec<Text>, GuestError> {
     let (process, env) = process(&container.process, container, root)?;
-    write_file(bundle.join("config.json"), config(container, process, root)?.to_string())?;
+    write_file(bundle.join("config.json"), config(container, &process, root)?.to_string())?;
     Ok(env)
 }
 
-fn config(container: &Container, process: Value, root: &Path) -> Result<Value, GuestError> {
+fn config(container: &Container, process: &Value, root: &Path) -> Result<Value, GuestError> {
     let mut namespaces = vec![
         json!({"type": "pid"}),
         json!({"type": "ipc"}),

@@ -53,7 +53,7 @@ impl Program {
             match std::fs::metadata(&candidate) {
                 Ok(about) if about.is_dir() => problem = Some(format!("{NOT_RUNNABLE}{shown}: it is a folder")),
                 Ok(about) if about.permissions().mode() & 0o111 == 0 => {
-                    problem = Some(format!("{NOT_RUNNABLE}{shown}: permission denied"))
+                    problem = Some(format!("{NOT_RUNNABLE}{shown}: permission denied"));
                 }
                 Ok(_) => return Ok(candidate),
                 Err(_) => {}

@@ -102,7 +102,7 @@ struct Room {
 ///
 /// # Errors
 /// When its keeper is gone.
-pub fn attach(socket: &UnixStream, early: Early, view: View) -> Result<ExitCode, Failure> {
+pub fn attach(socket: &UnixStream, early: &Early, view: View) -> Result<ExitCode, Failure> {
     if let Some(code) = early.code {
         show(&early.streams);
         return Ok(ExitCode::from(code));

@@ -54,7 +54,7 @@ pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
     if options.detach && early.code.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
-    attach::attach(&socket, early, view)
+    attach::attach(&socket, &early, view)
 }
 
 /// A shell in a container that runs, or in a new one of an image.

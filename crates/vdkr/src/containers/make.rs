@@ -228,8 +228,6 @@ fn generated(id: &str) -> String {
         "anchor", "bollard", "buoy", "cove", "crane", "dock", "ferry", "harbour", "jetty", "keel", "mooring", "pier", "quay",
         "rudder", "sail", "tide",
     ];
-    let digit = |place: usize| {
-        id.as_bytes().get(place).map_or(0, |byte| usize::from(char::from(*byte).to_digit(16).is_some()) * usize::from(*byte))
-    };
+    let digit = |place: usize| id.as_bytes().get(place).map_or(0, |byte| usize::from(*byte));
     format!("{}_{}_{}", FIRST[digit(0) % 16], SECOND[digit(1) % 16], &id[2..6])
 }

@@ -75,5 +75,5 @@ fn foreground(settings: &Settings, folder: &Folder, record: &Record) -> Result<E
     let owner = keeper::start(settings, folder, record.machine, true)?;
     let early = attach::until_started(&owner.socket)?;
     let process = &record.container.process;
-    attach::attach(&owner.socket, early, View { stdin: process.stdin, terminal: process.terminal.is_some(), signals: true })
+    attach::attach(&owner.socket, &early, View { stdin: process.stdin, terminal: process.terminal.is_some(), signals: true })
 }

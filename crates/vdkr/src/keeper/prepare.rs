@@ -15,9 +15,6 @@ use crate::containers::record::{Folder, MachineSize, Record};
 /// The size of the disk that takes a container's changes: sparse, so only what is changed takes space.
 pub const DISK: u64 = 16 << 30;
 
-/// A restored machine answers within a tenth of a second; a computer that is busy building takes its time.
-const AWAKE: Duration = Duration::from_secs(60);
-
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -29,6 +26,8 @@ pub struct Places {
     pub own: PathBuf,
     /// How long a spare machine waits to be used, in seconds; 0 is for ever.
     pub idle_timeout: u64,
+    /// How long a restored machine may take to answer. On an idle computer that is a fifth of a second.
+    pub timeout: Duration,
 }
 
 /// Why there is no machine, in words for the one who wanted it.
@@ -132,19 +131,19 @@ pub fn awake(
         })
     };
     let first = get()?;
-    match restored(&first, disks, networking) {
+    match restored(places, &first, disks, networking) {
         Ok(machine) => Ok(machine),
         Err(problem) => {
             note(&format!("the snapshot of the virtual machine does not work and is made again: {}", problem.message));
             first.discard()?;
-            restored(&get()?, disks, networking)
+            restored(places, &get()?, disks, networking)
         }
     }
 }
 
-fn restored(snapshot: &Snapshot, disks: Option<&Disks>, networking: &Networking) -> Result<Machine, Refusal> {
+fn restored(places: &Places, snapshot: &Snapshot, disks: Option<&Disks>, networking: &Networking) -> Result<Machine, Refusal> {
     let mut machine = snapshot.restore(disks, networking)?;
-    match wake(&mut machine) {
+    match wake(&mut machine, places.timeout) {
         Ok(()) => Ok(machine),
         Err(mut refusal) => {
             let words = machine.last_words();
@@ -160,30 +159,30 @@ fn restored(snapshot: &Snapshot, disks: Option<&Disks>, networking: &Networking)
 ///
 /// # Errors
 /// When it does not take it.
-pub fn wake(machine: &mut Machine) -> Result<(), Refusal> {
+pub fn wake(machine: &mut Machine, timeout: Duration) -> Result<(), Refusal> {
     let mut random = [0; 64];
     let mut filled = 0;
     while filled < random.len() {
         filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Refusal::of(&error))?;
     }
-    ask(machine, Task::Wake { random: hex::encode(random), unix_nanos: now() })
+    ask(machine, timeout, Task::Wake { random: hex::encode(random), unix_nanos: now() })
 }
 
 /// Ask a machine that nobody else listens to yet.
 ///
 /// # Errors
 /// The guest's words, or that it is gone.
-pub fn ask(machine: &mut Machine, task: Task) -> Result<(), Refusal> {
+pub fn ask(machine: &mut Machine, timeout: Duration, task: Task) -> Result<(), Refusal> {
     let json = serde_json::to_vec(&Request::Ask { id: 0, task }).map_err(|error| Refusal::of(&error))?;
-    machine.control.set_read_timeout(Some(AWAKE)).map_err(|error| Refusal::of(&error))?;
+    machine.control.set_read_timeout(Some(timeout.max(Duration::from_secs(1)))).map_err(|error| Refusal::of(&error))?;
     write(&mut machine.control, CONTROL, &json).map_err(|error| Refusal::of(&error))?;
     let frame = match read(&mut machine.control) {
         Ok(Some(frame)) => frame,
         Err(wharf_guest_protocol::FrameError::Io(error))
             if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
         {
-            return Err(Refusal::new(format!("the virtual machine did not answer in {} seconds", AWAKE.as_secs())));
+            return Err(Refusal::new(format!("the virtual machine did not answer in {} seconds", timeout.as_secs())));
         }
         _ => return Err(Refusal::new("the virtual machine has ended")),
     };
@@ -238,11 +237,11 @@ fn free(address: SocketAddr, is_udp: bool) -> std::io::Result<SocketAddr> {
 }
 
 /// Paths of an architecture and an instance.
-pub fn places(architecture: Architecture, state_dir: &Path, instance: Option<&str>, idle_timeout: u64) -> Places {
+pub fn places(architecture: Architecture, state_dir: &Path, instance: Option<&str>) -> Places {
     let shared = state_dir.join(architecture.name());
     let own = match instance {
         Some(name) => state_dir.join("instances").join(name).join(architecture.name()),
         None => shared.clone(),
     };
-    Places { architecture, shared, own, idle_timeout }
+    Places { architecture, shared, own, idle_timeout: 0, timeout: Duration::from_secs(120) }
 }

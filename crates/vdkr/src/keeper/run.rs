@@ -45,26 +45,28 @@ pub fn be_keeper() -> Option<ExitCode> {
 }
 
 fn work(arguments: &[OsString]) -> Option<()> {
-    let [arch, state_dir, instance, idle, role, folder] = arguments else { return None };
+    let [arch, state_dir, instance, idle, timeout, role, folder] = arguments else { return None };
     let text = |text: &OsString| text.to_str().map(str::to_owned);
     let instance = text(instance)?;
     let instance = (!instance.is_empty()).then_some(instance.as_str());
-    let places = prepare::places(text(arch)?.parse().ok()?, Path::new(state_dir), instance, text(idle)?.parse().ok()?);
+    let mut places = prepare::places(text(arch)?.parse().ok()?, Path::new(state_dir), instance);
+    places.idle_timeout = text(idle)?.parse().ok()?;
+    places.timeout = Duration::from_secs(text(timeout)?.parse().ok()?);
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     match text(role)?.as_str() {
         "spare" => spare::wait(&places, Path::new(folder), socket),
-        role => keep(&places, Folder::at(PathBuf::from(folder)), socket, role == "foreground", None),
+        role => keep(&places, &Folder::at(PathBuf::from(folder)), socket, role == "foreground", None),
     }
     Some(())
 }
 
 /// Keep a container from its start to its end, in a machine that is given or a new one.
-pub fn keep(places: &Places, folder: Folder, owner: UnixStream, is_foreground: bool, spare: Option<Machine>) {
+pub fn keep(places: &Places, folder: &Folder, owner: UnixStream, is_foreground: bool, spare: Option<Machine>) {
     let Ok(connection) = Connection::over(&owner).map(Arc::new) else { return };
-    match prepare(places, &folder, &connection, spare) {
+    match prepare(places, folder, &connection, spare) {
         Ok((prepared, listener)) => prepared.run(listener, owner, connection, is_foreground),
         Err(refusal) => {
-            refuse(&folder, &refusal);
+            refuse(folder, &refusal);
             fail(&connection, refusal);
             connection.finish();
         }
@@ -120,7 +122,7 @@ fn prepare(
         Some(mut machine) => {
             machine.insert(&disks, &networking)?;
             // It has waited for a while: its clock may have drifted, and nobody knows who has looked at its random numbers.
-            prepare::wake(&mut machine)?;
+            prepare::wake(&mut machine, places.timeout)?;
             machine
         }
         None => prepare::awake(places, record.machine, Some(&disks), &networking, &note)?,
@@ -233,10 +235,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the guest says to a question.
+type Answer = Result<Option<Report>, Refusal>;
+
 /// What the threads of a keeper share.
 struct Keeper {
     guest: Mutex<UnixStream>,
-    asks: Mutex<HashMap<u32, Sender<Result<Option<Report>, Refusal>>>>,
+    asks: Mutex<HashMap<u32, Sender<Answer>>>,
     next_ask: AtomicU32,
     next_process: AtomicU32,
     /// Who sees what a process writes.
@@ -293,7 +298,7 @@ impl Keeper {
                     if stream.process == MAIN && !frame.payload.is_empty() {
                         log.add(stream.kind, &frame.payload);
                     }
-                    self.show(stream, frame.payload);
+                    self.show(stream, &frame.payload);
                 }
                 continue;
             }
@@ -340,13 +345,13 @@ impl Keeper {
     }
 
     /// Hand bytes to all who look at a process; the guest may send more once all have them.
-    fn show(self: &Arc<Self>, stream: Stream, bytes: Vec<u8>) {
+    fn show(self: &Arc<Self>, stream: Stream, bytes: &[u8]) {
         let keeper = Arc::clone(self);
         let length = bytes.len();
         let give = move || keeper.request(&Request::Credit { stream, bytes: length });
         let delivered = Arc::new(Delivered(Box::new(give)));
         for viewer in self.viewers_of(stream.process) {
-            viewer.carry(IN + stream.kind as u32, bytes.clone(), Some(Arc::clone(&delivered)));
+            viewer.carry(IN + stream.kind as u32, bytes.to_vec(), Some(Arc::clone(&delivered)));
         }
     }
 

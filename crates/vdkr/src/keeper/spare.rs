@@ -132,7 +132,7 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
         let _ = fs::remove_file(folder.join("state.json"));
         let mut machine = prepare::awake(places, size, None, &Networking::default(), &note)?;
         for _ in 0..WARMTH {
-            prepare::ask(&mut machine, Task::WarmUp)?;
+            prepare::ask(&mut machine, places.timeout, Task::WarmUp)?;
         }
         let listener = socket::listen(folder).map_err(gone)?;
         let state =
@@ -165,7 +165,7 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
     drop(lock);
     let Some(Ask::Take { folder: container, is_foreground }) = asked else { return };
     replace(folder);
-    run::keep(places, Folder::at(container), owner, is_foreground, Some(machine));
+    run::keep(places, &Folder::at(container), owner, is_foreground, Some(machine));
 }
 
 /// Start the next spare, once this one's container has had time to start.
@@ -178,7 +178,8 @@ fn replace(folder: &Path) {
         let Ok((ours, its)) = UnixStream::pair() else { return };
         let mut command = std::process::Command::new(exe);
         std::os::unix::process::CommandExt::arg0(&mut command, run::NAME);
-        arguments.truncate(5);
+        // All but the folder, which is given below.
+        arguments.truncate(6);
         command.args(arguments).arg(folder).stdin(Stdio::from(std::os::fd::OwnedFd::from(its)));
         if let Ok(mut child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             drop(ours);

@@ -47,7 +47,10 @@ pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, is_foregro
 pub fn keeper(settings: &Settings) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(NAME).arg(settings.arch.as_str()).arg(&settings.state_dir);
-    command.arg(settings.instance.as_deref().unwrap_or_default()).arg(settings.idle_timeout.to_string());
+    command
+        .arg(settings.instance.as_deref().unwrap_or_default())
+        .arg(settings.idle_timeout.to_string())
+        .arg(settings.timeout.to_string());
     command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -76,7 +76,7 @@ impl Share {
         let stamp = Status::of(&file)?.stamp();
         let freshness = self.nodes.lock().opened(node, stamp, settled(stamp));
         if !freshness.attributes {
-            let _ = node;
+            reply.outdate(node);
         }
         self.opened(file, node, flags, if freshness.pages { abi::FOPEN_KEEP_CACHE } else { 0 }, reply);
         Ok(())
