@@ -70,9 +70,12 @@ impl<'a> Apt<'a> {
             let name = if kernel.ends_with('-') { format!("{kernel}{}", debian(self.architecture)) } else { kernel.to_owned() };
             match self.closure(&name) {
                 Ok(mut packages) => {
-                    // The package that was asked for holds nothing itself: it needs the one of the newest release.
                     let is_part = |name: &str| KERNEL_PARTS.iter().any(|part| name.starts_with(part));
-                    packages.retain(|package| package.name != name && is_part(&package.name));
+                    packages.retain(|package| is_part(&package.name));
+                    if packages.len() > 1 {
+                        // The package that was asked for holds nothing itself: it needs the one of the newest release.
+                        packages.retain(|package| package.name != name);
+                    }
                     return Ok(packages);
                 }
                 Err(error @ SetupError::NotOffered { .. }) => first = first.or(Some(error)),
