@@ -15,10 +15,10 @@ use crate::{Ran, run_tool};
 /// The user who runs them: nobody.
 const USER: u32 = 65534;
 /// Programs of busybox that tests use.
-const APPLETS: [&str; 40] = [
+const APPLETS: [&str; 41] = [
     "sh", "ls", "cat", "echo", "date", "uname", "head", "sleep", "dd", "md5sum", "tee", "id", "hostname", "env", "printf",
     "mount", "ps", "kill", "nc", "httpd", "wget", "stty", "tty", "touch", "rm", "mkdir", "tar", "find", "wc", "seq", "true",
-    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df",
+    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df", "sync",
 ];
 
 /// An architecture's `vdkr` with an instance of its own, and the image `box` in it: busybox.
@@ -69,6 +69,18 @@ impl Vm {
         self.ok(&["vimport", root.to_str().expect("UTF-8"), name]);
     }
 
+    /// The folder that the image `box` was made of.
+    pub fn image_folder(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    /// Run it to its end with a state folder of its own.
+    pub fn elsewhere(&self, state: &Path, arguments: &[&str]) -> Ran {
+        let mut command = self.user();
+        command.arg("--state-dir").arg(state).args(["--arch", self.arch]).args(arguments);
+        Ran::of(format!("vdkr {}", arguments.join(" ")), command.output().expect("run vdkr"))
+    }
+
     /// A folder that the user may write to.
     pub fn own(&self) -> PathBuf {
         self.folder.path().join("own")
@@ -81,10 +93,16 @@ impl Vm {
 
     /// A command line of `vdkr`.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = self.user();
+        command.arg("--state-dir").arg(&self.state).args(["--arch", self.arch, "--instance", &self.instance]).args(arguments);
+        command
+    }
+
+    /// `vdkr` as the ordinary user, without arguments.
+    fn user(&self) -> Command {
         let mut command = Command::new("/usr/bin/setpriv");
         command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
-        command.arg(self.state.join("bin/vdkr")).arg("--state-dir").arg(&self.state);
-        command.args(["--arch", self.arch, "--instance", &self.instance]).args(arguments);
+        command.arg(self.state.join("bin/vdkr"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.own());
         command.env("VDKR_CONFIG_DEFAULTS", "/dev/null").env("VDKR_GUEST_DIR", self.state.join("bin"));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

@@ -11,9 +11,14 @@ fn what_is_missing_is_named_with_the_way_out() {
     assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
     let vm = Vm::new("x86_64").env("VDKR_QEMU", "/bin/true");
     vm.run(&["run", "--rm", "box", "true"]).expect(125).says("7.2");
-    let elsewhere = vm.own().join("elsewhere").to_str().expect("UTF-8").to_owned();
     let vm = Vm::new("x86_64");
-    vm.run(&["--state-dir", &elsewhere, "run", "--rm", "box", "true"]).expect(125);
+    let elsewhere = vm.own().join("elsewhere");
+    let root = vm.image_folder();
+    vm.elsewhere(&elsewhere, &["vimport", root.to_str().expect("UTF-8"), "box"]).expect(0);
+    let ran = vm.elsewhere(&elsewhere, &["run", "--rm", "box", "true"]).expect(125);
+    let ran = ran.says("no kernel for x86_64").says("vdkr --arch x86_64 setup");
+    assert_eq!(ran.stdout, "");
+    assert_eq!(vm.elsewhere(&elsewhere, &["ps", "-aq"]).stdout, "");
 }
 
 /// A snapshot that does not work is made again by itself.

@@ -17,9 +17,9 @@ fn a_container_in_the_background_is_seen_and_stopped_and_started_again() {
     assert_eq!(listed.stdout.trim(), format!("{} box long running", &id[..12]));
     assert_eq!(vm.machines().len(), 1);
     vm.ok(&["exec", "long", "sh", "-c", "echo from exec > /kept"]);
-    vm.ok(&["top", "long"]).says("sleep");
+    assert!(vm.ok(&["top", "long"]).stdout.contains("trap 'echo bye"));
     vm.ok(&["pause", "long"]);
-    vm.ok(&["ps"]).says("(Paused)");
+    assert!(vm.ok(&["ps"]).stdout.contains("(Paused)"));
     vm.run(&["exec", "long", "true"]).expect(125).says("paused");
     vm.ok(&["unpause", "long"]);
     vm.ok(&["stop", "long"]);
@@ -138,7 +138,7 @@ fn ports_lead_in_from_the_loopback_and_the_host_is_reached_from_inside() {
 #[test]
 fn a_machine_that_is_ready_is_used_and_replaced() {
     let vm = Vm::new("x86_64");
-    vm.run(&["memres", "status"]).expect(1).says("not running");
+    assert_eq!(vm.run(&["memres", "status"]).expect(1).stdout, "not running\n");
     vm.ok(&["memres", "start"]);
     let ready = vm.ok(&["memres", "status"]).stdout;
     assert!(ready.starts_with("ready: x86_64"), "{ready}");
@@ -151,7 +151,7 @@ fn a_machine_that_is_ready_is_used_and_replaced() {
         let now = vm.run(&["memres", "status"]).stdout;
         now.starts_with("ready") && now != ready
     });
-    vm.ok(&["memres", "list"]).says("x86_64");
-    vm.ok(&["memres", "stop"]).says("stopped");
+    assert!(vm.ok(&["memres", "list"]).stdout.contains("x86_64"));
+    assert_eq!(vm.ok(&["memres", "stop"]).stdout, "stopped\n");
     vm.run(&["memres", "status"]).expect(1);
 }

@@ -263,10 +263,10 @@ fn an_unsigned_source_is_refused() {
     let conf = stage.text("apt.conf");
     let stage = stage.env("APT_CONFIG", &conf);
     stage.run("state", "x86_64", &[]).expect(1).says("error: apt finds no linux-image-cloud-amd64").says("is not signed");
-    // It is for want of a signature alone: a source that the system is told to trust has the kernel, and lacks the runtime.
+    // It is for want of a signature alone: a source that the system is told to trust has the package, in which there is no kernel.
     let list = fs::read_to_string(stage.path("sources/list")).unwrap();
     fs::write(stage.path("sources/list"), list.replace("deb file", "deb [trusted=yes] file")).unwrap();
-    stage.run("state", "x86_64", &[]).expect(1).says("error: apt finds no crun for amd64");
+    stage.run("state", "x86_64", &[]).expect(1).says("error: there are no kernel modules in ");
 }
 
 /// Everything of a setup that was killed is gone with the next one, and what was there before still is.

@@ -6,16 +6,16 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::error::{Doing, GuestError, make_folder};
 
-/// The layers of the image, as one file system.
-const IMAGE: &str = "/dev/vda";
-/// What the container changes.
-const CHANGES: &str = "/dev/vdb";
+/// The serial number of the disk with the layers of the image, as one file system.
+const IMAGE: &str = "image";
+/// That of the disk for what the container changes.
+const CHANGES: &str = "changes";
 
 const LOWER: &str = "/run/vdkr/image";
 const DISK: &str = "/run/vdkr/disk";
@@ -35,14 +35,15 @@ impl Disks {
     /// # Errors
     /// A disk that is not what it should be.
     pub fn mount() -> Result<Self, GuestError> {
-        for device in [IMAGE, CHANGES] {
-            forget(device).doing(|| format!("forget what {device} held"))?;
+        let (image, changes) = (device(IMAGE)?, device(CHANGES)?);
+        for device in [&image, &changes] {
+            forget(device).doing(|| format!("forget what {} held", device.display()))?;
         }
         for folder in [LOWER, DISK, ROOT] {
             make_folder(folder)?;
         }
-        mount(IMAGE, LOWER, "erofs", MountFlags::RDONLY, None).doing(|| "mount the image".to_owned())?;
-        mount(CHANGES, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard,noinit_itable"))
+        mount(&image, LOWER, "erofs", MountFlags::RDONLY, None).doing(|| "mount the image".to_owned())?;
+        mount(&changes, DISK, "ext4", MountFlags::NOATIME, Some(c"nodiscard,noinit_itable"))
             .doing(|| "mount the container's disk".to_owned())?;
         for folder in ["upper", "work"] {
             make_folder(Path::new(DISK).join(folder))?;
@@ -72,7 +73,17 @@ impl Disks {
     }
 }
 
-fn forget(device: &str) -> std::io::Result<()> {
+/// The device of a serial number: which one comes first is not the same on all machines.
+fn device(serial: &str) -> Result<PathBuf, GuestError> {
+    let disks = std::fs::read_dir("/sys/block").doing(|| "list the disks".to_owned())?;
+    let is_it = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("serial")).is_ok_and(|found| found.trim_end() == serial)
+    };
+    let found = disks.flatten().find(is_it).map(|entry| Path::new("/dev").join(entry.file_name()));
+    found.ok_or_else(|| GuestError::Asked(format!("this machine has no disk {serial}")))
+}
+
+fn forget(device: &Path) -> std::io::Result<()> {
     let device = File::open(device)?;
     // SAFETY: this request has no argument that is read.
     if unsafe { libc::ioctl(device.as_raw_fd(), FLUSH_BUFFERS, 0) } < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }

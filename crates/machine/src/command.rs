@@ -94,8 +94,8 @@ pub fn arguments(shape: &Shape, wires: Wires, from: From<'_>, disks: Option<&Dis
     for block in [image_block(disks), changes_block(shape, disks)].concat() {
         add("-blockdev", block.to_string());
     }
-    add("-device", "virtio-blk-device,drive=image".to_owned());
-    add("-device", "virtio-blk-device,drive=changes".to_owned());
+    add("-device", "virtio-blk-device,drive=image,serial=image".to_owned());
+    add("-device", "virtio-blk-device,drive=changes,serial=changes".to_owned());
     add("-netdev", netdev(networking));
     add("-device", "virtio-net-device,netdev=net,mac=52:54:00:12:34:56".to_owned());
     add("-device", "virtio-serial-device,max_ports=3".to_owned());

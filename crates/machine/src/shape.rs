@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{Accelerator, Architecture, MachineError, Qemu};
 
 /// Changes when a snapshot made by an earlier version of this crate cannot be restored by it any more.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A machine as it is before it has a container.
 #[derive(Debug, Clone)]

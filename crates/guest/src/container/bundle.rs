@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wharf_guest_protocol::{Container, Mount, Network, Process, Text};
 
-use super::capabilities;
 use super::user::{User, look_up};
+use super::{capabilities, devices};
 use crate::error::{GuestError, make_folder, write_file};
 use crate::network;
 
@@ -57,8 +57,7 @@ fn config(container: &Container, process: &Value, root: &Path) -> Result<Value, 
         "resources": resources(container),
     });
     if container.privileged {
-        linux["rootfsPropagation"] = "shared".into();
-        // Its disks are none of a container's business, privileged or not: it gets every other device of the machine.
+        linux["devices"] = devices::of_machine().into();
     }
     Ok(json!({
         "ociVersion": "1.0.2",
@@ -134,11 +133,7 @@ fn mounts(container: &Container) -> Result<Vec<Value>, GuestError> {
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
     ];
-    if container.privileged {
-        mounts.push(mount("/dev", "devtmpfs", "devtmpfs", &["nosuid", "mode=755"]));
-    } else {
-        mounts.push(mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]));
-    }
+    mounts.push(mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]));
     mounts.extend([
         mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod capabilities;
+mod devices;
 mod top;
 mod user;
 

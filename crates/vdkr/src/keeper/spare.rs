@@ -164,16 +164,20 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
     // The place is free for the next one.
     drop(lock);
     let Some(Ask::Take { folder: container, is_foreground }) = asked else { return };
-    replace(folder);
+    let next = replace(folder);
     run::keep(places, &Folder::at(container), owner, is_foreground, Some(machine));
+    // A container may have ended before the next spare was started.
+    if let Some(next) = next {
+        let _ = next.join();
+    }
 }
 
 /// Start the next spare, once this one's container has had time to start.
-fn replace(folder: &Path) {
-    let Ok(exe) = std::env::current_exe() else { return };
+fn replace(folder: &Path) -> Option<std::thread::JoinHandle<()>> {
+    let exe = std::env::current_exe().ok()?;
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let folder = folder.to_owned();
-    let _ = std::thread::Builder::new().name("next spare".to_owned()).spawn(move || {
+    let started = std::thread::Builder::new().name("next spare".to_owned()).spawn(move || {
         std::thread::sleep(Duration::from_secs(1));
         let Ok((ours, its)) = UnixStream::pair() else { return };
         let mut command = std::process::Command::new(exe);
@@ -181,9 +185,9 @@ fn replace(folder: &Path) {
         // All but the folder, which is given below.
         arguments.truncate(6);
         command.args(arguments).arg(folder).stdin(Stdio::from(std::os::fd::OwnedFd::from(its)));
-        if let Ok(mut child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            drop(ours);
-            let _ = child.wait();
-        }
+        // Nobody waits for it to be ready.
+        drop(ours);
+        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     });
+    started.ok()
 }
