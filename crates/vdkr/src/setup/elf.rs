@@ -62,10 +62,12 @@ mod tests {
     #[test]
     fn what_is_no_elf_file_or_cut_off_says_nothing() {
         let data = std::fs::read("/proc/self/exe").unwrap();
-        for data in [&b""[..], b"\x7fELF", b"#!/bin/sh\n", &data[..80], &data[..4096]] {
+        for data in [&b""[..], b"\x7fELF", b"#!/bin/sh\n", &data[..80]] {
             assert_eq!(is_static(data), None);
             assert_eq!(module_info(data), None);
         }
+        // What it names as its loader stands at the beginning, so that much may be known of a part; its sections are at the end.
+        assert_eq!(module_info(&data[..4096]), None);
         assert_eq!(machine(b"MZ"), None);
     }
 }
