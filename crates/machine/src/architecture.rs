@@ -46,17 +46,18 @@ impl fmt::Display for Architecture {
 
 /// No machine has an architecture of this name.
 #[derive(Debug, thiserror::Error)]
-#[error("no machine for the architecture {0}; there are x86_64 and aarch64")]
+#[error("`{0}` is not an architecture of virtual machines: x86_64 or aarch64")]
 pub struct UnknownArchitecture(String);
 
 impl FromStr for Architecture {
     type Err = UnknownArchitecture;
 
+    /// Reads its name, or the one that images have for it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
+        match text.trim().to_ascii_lowercase().as_str() {
             "x86_64" | "x86-64" | "amd64" => Ok(Self::X86_64),
             "aarch64" | "arm64" => Ok(Self::Aarch64),
-            other => Err(UnknownArchitecture(other.to_owned())),
+            _ => Err(UnknownArchitecture(text.to_owned())),
         }
     }
 }

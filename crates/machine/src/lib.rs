@@ -20,7 +20,7 @@ mod shape;
 mod snapshot;
 
 pub use accelerator::Accelerator;
-pub use architecture::Architecture;
+pub use architecture::{Architecture, UnknownArchitecture};
 pub use command::{Disks, Forward, IMAGE_DISK, Networking};
 pub use error::MachineError;
 pub use machine::Machine;

@@ -26,7 +26,7 @@ pub fn info(settings: &Settings, options: &Formatted) -> Result<ExitCode, Failur
     let registry = registry.trim_end_matches('/');
     let has_guest = settings.guest().is_dir();
     let value = json!({
-        "Architecture": settings.arch.as_str(),
+        "Architecture": settings.arch.name(),
         "OSType": "linux",
         "Images": images,
         "DockerRootDir": settings.state(),
@@ -57,7 +57,7 @@ pub fn info(settings: &Settings, options: &Formatted) -> Result<ExitCode, Failur
 /// Shows versions.
 pub fn version(settings: &Settings, options: &Formatted) -> Result<ExitCode, Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    let part = json!({"Version": version, "Os": "linux", "Arch": settings.arch.as_str()});
+    let part = json!({"Version": version, "Os": "linux", "Arch": settings.arch.name()});
     let value = json!({"Client": part, "Server": part});
     print(options.format.as_deref(), &value, &format!("vdkr version {version}\nArchitecture: {}\n", settings.arch))
 }

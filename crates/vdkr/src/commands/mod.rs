@@ -23,6 +23,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use wharf_machine::Architecture;
 use wharf_oci::{Descriptor, Document, ImageIndex, Layout, Platform, media_type};
 use wharf_terminal::ui::{self, Failure};
 
@@ -30,7 +31,7 @@ use crate::cli::images::Image;
 use crate::cli::system::System;
 use crate::cli::{Cli, Command};
 use crate::containers;
-use crate::settings::{Arch, Settings};
+use crate::settings::Settings;
 use crate::store::{self, Store};
 
 /// Runs what the command line asks for.
@@ -107,7 +108,7 @@ fn make_ready(settings: &Settings, store: &Store, descriptor: &Descriptor) -> Re
 }
 
 /// The image of an index that runs best, or that is for the platform asked for. `shown` is what the index is called.
-fn of_index(arch: Arch, index: &ImageIndex, wanted: Option<&Platform>, shown: &str) -> Result<Descriptor, Failure> {
+fn of_index(arch: Architecture, index: &ImageIndex, wanted: Option<&Platform>, shown: &str) -> Result<Descriptor, Failure> {
     let is_image = |child: &&Descriptor| {
         media_type::is_manifest(&child.media_type) && !child.platform.as_ref().is_some_and(Platform::is_unknown)
     };
@@ -126,7 +127,12 @@ fn of_index(arch: Arch, index: &ImageIndex, wanted: Option<&Platform>, shown: &s
 }
 
 /// Whether an image of this platform is what is wanted.
-fn check_platform(arch: Arch, platform: Option<&Platform>, wanted: Option<&Platform>, shown: &str) -> Result<(), Failure> {
+fn check_platform(
+    arch: Architecture,
+    platform: Option<&Platform>,
+    wanted: Option<&Platform>,
+    shown: &str,
+) -> Result<(), Failure> {
     let Some(platform) = platform else { return Ok(()) };
     let fits = match wanted {
         Some(wanted) => platform.matches(wanted),
@@ -137,7 +143,7 @@ fn check_platform(arch: Arch, platform: Option<&Platform>, wanted: Option<&Platf
     }
     let what = wanted.map_or_else(|| format!("{arch}"), ToString::to_string);
     let failure = Failure::new(format!("{shown} has no image for {what}"));
-    let other = Arch::ALL.into_iter().find(|other| *other != arch && store::runs(*other, platform));
+    let other = Architecture::ALL.into_iter().find(|other| *other != arch && store::runs(*other, platform));
     Err(match other {
         Some(other) if wanted.is_none() => failure.hint(format!("it is for {platform}: `vdkr --arch {other}` takes it")),
         _ => failure.hint(format!("it is for {platform}")),

@@ -11,8 +11,8 @@ use crate::setup;
 /// Makes kernel and initramfs.
 pub fn run(settings: &Settings, options: &Setup) -> Result<ExitCode, Failure> {
     let wanted = setup::Setup {
-        architecture: settings.arch.machine(),
-        state: settings.state_dir.join(settings.arch.as_str()),
+        architecture: settings.arch,
+        state: settings.state_dir.join(settings.arch.name()),
         from: options.from.clone(),
         kernel: options.kernel.clone().zip(options.modules.clone()),
         guest: options.guest.clone(),

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use wharf_machine::Architecture;
 use wharf_terminal::ui::{self, Failure};
 
 use super::confirm;
@@ -13,7 +14,7 @@ use crate::cli::images::Confirmed;
 use crate::cli::system::Storage;
 use crate::containers;
 use crate::format::size;
-use crate::settings::{Arch, Settings};
+use crate::settings::Settings;
 
 /// Folders of a state that `clean` removes; the guest is not made anew by a pull.
 const PARTS: [&str; 5] = ["images", "rootfs", "containers", "machines", "downloads"];
@@ -46,7 +47,7 @@ pub fn run(settings: &Settings, command: &Storage) -> Result<ExitCode, Failure> 
 fn states(settings: &Settings) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     let of = |folder: PathBuf, prefix: &str| {
-        let states = Arch::ALL.map(|arch| (format!("{prefix}{arch}"), folder.join(arch.as_str())));
+        let states = Architecture::ALL.map(|arch| (format!("{prefix}{arch}"), folder.join(arch.name())));
         states.into_iter().filter(|(_, path)| path.is_dir()).collect::<Vec<_>>()
     };
     found.extend(of(settings.state_dir.clone(), ""));

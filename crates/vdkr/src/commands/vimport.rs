@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 use wharf_layers::tree::{Tree, TreeOptions};
+use wharf_machine::Architecture;
 use wharf_oci::{Found, LayoutError, Platform, look};
 use wharf_terminal::ui::{self, Failure, Output};
 
 use super::{load, make_ready, pack, tag};
 use crate::cli::images::{Import, Vimport};
-use crate::settings::{Arch, Settings};
+use crate::settings::Settings;
 use crate::store::{Listing, Store};
 
 /// Takes in whatever lies at a path.
@@ -117,12 +118,12 @@ fn archive(path: &Path, store: &Store) -> Result<Tree, Failure> {
 }
 
 /// The platform of images that are made here for an architecture.
-fn own_platform(arch: Arch) -> Platform {
+fn own_platform(arch: Architecture) -> Platform {
     Platform::new(
         "linux",
         match arch {
-            Arch::X86_64 => "amd64",
-            Arch::Aarch64 => "arm64",
+            Architecture::X86_64 => "amd64",
+            Architecture::Aarch64 => "arm64",
         },
     )
 }

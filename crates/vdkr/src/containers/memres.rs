@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use wharf_machine::Architecture;
 use wharf_terminal::ui::{self, Failure};
 
 use super::record::MachineSize;
 use crate::cli::containers::Memres;
 use crate::keeper::Spare;
-use crate::settings::{Arch, Settings};
+use crate::settings::Settings;
 
 fn size(settings: &Settings) -> MachineSize {
     MachineSize { memory: (settings.memory.bytes() >> 20).next_multiple_of(64), cpus: settings.cpus }
@@ -70,7 +71,7 @@ pub fn ensure(settings: &Settings) {
 
 fn list(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut rows = vec![["INSTANCE", "ARCHITECTURE", "MEMORY", "PROCESSORS", "PROCESS"].map(str::to_owned).to_vec()];
-    let mut add = |name: &str, folder: std::path::PathBuf, arch: Arch| {
+    let mut add = |name: &str, folder: std::path::PathBuf, arch: Architecture| {
         if let Some(state) = Spare::at(folder.join("spare")).state() {
             let size = state.size;
             rows.push(vec![
@@ -82,10 +83,10 @@ fn list(settings: &Settings) -> Result<ExitCode, Failure> {
             ]);
         }
     };
-    for arch in Arch::ALL {
-        add("-", settings.state_dir.join(arch.as_str()), arch);
+    for arch in Architecture::ALL {
+        add("-", settings.state_dir.join(arch.name()), arch);
         for entry in std::fs::read_dir(settings.state_dir.join("instances")).into_iter().flatten().flatten() {
-            add(&entry.file_name().to_string_lossy(), entry.path().join(arch.as_str()), arch);
+            add(&entry.file_name().to_string_lossy(), entry.path().join(arch.name()), arch);
         }
     }
     ui::print(crate::format::table(rows))?;

@@ -46,7 +46,7 @@ pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, is_foregro
 /// This program as a keeper, told by its environment what its settings are.
 pub fn keeper(settings: &Settings) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).arg(settings.arch.as_str()).arg(&settings.state_dir);
+    command.arg0(NAME).arg(settings.arch.name()).arg(&settings.state_dir);
     command
         .arg(settings.instance.as_deref().unwrap_or_default())
         .arg(settings.idle_timeout.to_string())

@@ -6,9 +6,10 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use wharf_client::Environment;
+use wharf_machine::{Architecture, UnknownArchitecture};
 use wharf_terminal::ui::Failure;
 
-use super::{Arch, RegistryPrefix, home};
+use super::{RegistryPrefix, home};
 use crate::cli::values::{Cpus, Memory};
 
 /// A setting that is kept.
@@ -72,7 +73,7 @@ impl Key {
     /// Whether a value will do, and why not.
     pub fn check(self, value: &str) -> Result<(), String> {
         match self {
-            Self::Arch => value.parse::<Arch>().map(drop),
+            Self::Arch => value.parse::<Architecture>().map(drop).map_err(|why: UnknownArchitecture| why.to_string()),
             Self::Registry => value.parse::<RegistryPrefix>().map(drop),
             Self::Memory => value.parse::<Memory>().map(drop),
             Self::Cpus => value.parse::<Cpus>().map(drop),

@@ -9,66 +9,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use wharf_client::Environment;
+use wharf_machine::{Architecture, UnknownArchitecture};
 use wharf_terminal::ui::{self, Failure};
 
 use crate::cli::Flags;
 use crate::cli::values::{Cpus, Memory};
 pub use environment::VARIABLES;
 pub use kept::{KEYS, Kept, Key};
-
-/// An architecture that virtual machines have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arch {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit ARM.
-    Aarch64,
-}
-
-impl Arch {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
-
-    /// Its name, which is also that of its folder.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
-    }
-
-    /// The same, as virtual machines know it.
-    pub fn machine(self) -> wharf_machine::Architecture {
-        match self {
-            Self::X86_64 => wharf_machine::Architecture::X86_64,
-            Self::Aarch64 => wharf_machine::Architecture::Aarch64,
-        }
-    }
-
-    /// This machine's; `None` when no virtual machine has it.
-    pub fn host() -> Option<Self> {
-        std::env::consts::ARCH.parse().ok()
-    }
-}
-
-impl FromStr for Arch {
-    type Err = String;
-
-    /// Reads its name, or the one that images have for it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "x86_64" | "x86-64" | "amd64" => Ok(Self::X86_64),
-            "aarch64" | "arm64" => Ok(Self::Aarch64),
-            _ => Err(format!("`{text}` is not an architecture of virtual machines: x86_64 or aarch64")),
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Where names without a registry are looked for first: `HOST[:PORT][/NAMESPACE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +69,7 @@ impl fmt::Display for RegistryPrefix {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The architecture.
-    pub arch: Arch,
+    pub arch: Architecture,
     /// The folder of all states.
     pub state_dir: PathBuf,
     /// The named instance.
@@ -174,8 +121,8 @@ impl Settings {
         let arch = match (&flags.arch, arch_of_name(program)) {
             (None, Some(arch)) => arch,
             (given, _) => match read(given.clone(), "VDKR_ARCH", Key::Arch) {
-                Some((what, value)) => value.parse().map_err(|why| wrong(&what, why))?,
-                None => Arch::host().ok_or_else(|| {
+                Some((what, value)) => value.parse().map_err(|why: UnknownArchitecture| wrong(&what, why.to_string()))?,
+                None => Architecture::of_host().ok_or_else(|| {
                     Failure::new(format!("this machine is {}, which no virtual machine here is", std::env::consts::ARCH))
                         .hint("--arch picks x86_64 or aarch64")
                 })?,
@@ -245,14 +192,14 @@ impl Settings {
     /// program has put a folder of its own in the place of [`state_dir`](Self::state_dir).
     pub fn state(&self) -> PathBuf {
         match &self.instance {
-            Some(name) => self.state_dir.join("instances").join(name).join(self.arch.as_str()),
-            None => self.state_dir.join(self.arch.as_str()),
+            Some(name) => self.state_dir.join("instances").join(name).join(self.arch.name()),
+            None => self.state_dir.join(self.arch.name()),
         }
     }
 
     /// The folder of kernel and initramfs, which instances share.
     pub fn guest(&self) -> PathBuf {
-        self.state_dir.join(self.arch.as_str()).join("guest")
+        self.state_dir.join(self.arch.name()).join("guest")
     }
 
     /// The image store.
@@ -279,7 +226,7 @@ pub fn home(environment: &Environment) -> Result<PathBuf, Failure> {
 }
 
 /// The architecture in the name that the program was called by: `vdkr-aarch64`.
-fn arch_of_name(program: &Path) -> Option<Arch> {
+fn arch_of_name(program: &Path) -> Option<Architecture> {
     program.file_name()?.to_str()?.strip_prefix("vdkr-")?.parse().ok()
 }
 

@@ -12,9 +12,9 @@ fn resolve(flags: &Flags, program: &str, variables: &[(&str, &str)]) -> Result<S
 fn the_architecture_is_the_first_that_anybody_says() {
     let flags = |arch: &str| Flags { arch: Some(arch.to_owned()), ..Flags::default() };
     let arch = |flags: &Flags, program: &str, variables: &[(&str, &str)]| resolve(flags, program, variables).unwrap().arch;
-    assert_eq!(arch(&flags("amd64"), "vdkr-aarch64", &[("VDKR_ARCH", "aarch64")]), Arch::X86_64);
-    assert_eq!(arch(&Flags::default(), "/usr/bin/vdkr-aarch64", &[("VDKR_ARCH", "x86_64")]), Arch::Aarch64);
-    assert_eq!(arch(&Flags::default(), "vdkr", &[("VDKR_ARCH", "arm64")]), Arch::Aarch64);
+    assert_eq!(arch(&flags("amd64"), "vdkr-aarch64", &[("VDKR_ARCH", "aarch64")]), Architecture::X86_64);
+    assert_eq!(arch(&Flags::default(), "/usr/bin/vdkr-aarch64", &[("VDKR_ARCH", "x86_64")]), Architecture::Aarch64);
+    assert_eq!(arch(&Flags::default(), "vdkr", &[("VDKR_ARCH", "arm64")]), Architecture::Aarch64);
     assert!(resolve(&flags("sparc"), "vdkr", &[]).is_err());
 }
 
