@@ -29,8 +29,6 @@ pub struct Container {
     pub memory: Option<u64>,
     /// The most processor time, in thousandths of a processor.
     pub cpu_millis: Option<u64>,
-    /// Names beside `localhost` in its `/etc/hosts`, as `NAME:ADDRESS`.
-    pub extra_hosts: Vec<String>,
 }
 
 /// What a container sees of the network.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Container, Process, Terminal, Text};
+use crate::{Container, Process, Terminal};
 
 /// The bytes of a stream that may be under way, from the start.
 pub const WINDOW: usize = 256 << 10;
@@ -100,8 +100,6 @@ pub enum Task {
         /// The container.
         container: Box<Container>,
     },
-    /// Mount the disks of a container, and start nothing: for its files.
-    Mount,
     /// Start another process in the container; done when it runs.
     Exec {
         /// The number.
@@ -115,25 +113,6 @@ pub enum Task {
     Resume,
     /// The processes of the container: answered with [`Report::Processes`].
     Top,
-    /// Send the files below a path, as a tar archive, on the standard output of a process that does not exist otherwise.
-    Export {
-        /// Its number.
-        process: u32,
-        /// A path in the container.
-        path: Text,
-    },
-    /// Unpack the tar archive that comes on the standard input of a process that does not exist otherwise, below a folder.
-    Import {
-        /// Its number.
-        process: u32,
-        /// A folder in the container.
-        path: Text,
-    },
-    /// Send what the container has changed in its image, as a layer of image-spec, on the standard output of such a process.
-    Changes {
-        /// Its number.
-        process: u32,
-    },
     /// End everything, write everything to the disks and let go of them.
     Finish,
 }

@@ -17,7 +17,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 /// Its network's mask.
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 /// The host.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The name server.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use gtmpl::{Context, FuncError, Template, Value};
+use serde::Serialize;
 use wharf_terminal::printable::printable;
 use wharf_terminal::ui::{self, Failure};
 
@@ -70,6 +71,24 @@ pub fn print_list(format: &Format, shown: &[(&str, &str)], rows: &[serde_json::V
             }
         }
     }
+}
+
+/// Prints what was inspected: a JSON array, over several lines or in one, or a template for each.
+pub fn print_all(format: Option<&str>, all: &[impl Serialize]) -> Result<(), Failure> {
+    let failed = |error: serde_json::Error| Failure::of(&error);
+    let text = match format {
+        None | Some("") => serde_json::to_string_pretty(all).map_err(failed)?,
+        Some("json") => serde_json::to_string(all).map_err(failed)?,
+        Some(template) => {
+            let template = Parsed::new(&escapes(template))?;
+            for value in all {
+                let value = serde_json::to_value(value).map_err(failed)?;
+                ui::print(format_args!("{}\n", template.render(&value)?))?;
+            }
+            return Ok(());
+        }
+    };
+    ui::print(format_args!("{}\n", wharf_terminal::printable::printable_json(&text)))
 }
 
 /// Columns side by side, three spaces apart, as Docker has them.

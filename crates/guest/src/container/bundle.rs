@@ -163,14 +163,7 @@ fn mounts(container: &Container) -> Result<Vec<Value>, GuestError> {
 
 /// Files that say where the container is.
 fn own_files(container: &Container) -> [(&'static str, String); 3] {
-    let mut hosts =
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", container.hostname);
-    for entry in &container.extra_hosts {
-        if let Some((name, address)) = entry.split_once(':') {
-            let address = if address == "host-gateway" { network::HOST.to_string() } else { address.to_owned() };
-            hosts.push_str(&format!("{address}\t{name}\n"));
-        }
-    }
+    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", container.hostname);
     let resolver = match container.network {
         Network::Machine => format!("nameserver {}\n", network::NAME_SERVER),
         Network::None => String::new(),

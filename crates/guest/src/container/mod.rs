@@ -138,7 +138,6 @@ pub fn warm_up(reaper: &Reaper, runtime: &Runtime) -> Result<(), GuestError> {
         mounts: Vec::new(),
         memory: None,
         cpu_millis: None,
-        extra_hosts: Vec::new(),
     };
     let bundle = Path::new("/run/vdkr/bundle");
     make_folder(bundle)?;

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use wharf_terminal::printable::printable_json;
-use wharf_terminal::ui::{self, Failure};
+use wharf_terminal::ui::Failure;
 
 use crate::cli::images::Inspect;
 use crate::containers;
-use crate::format::Parsed;
+use crate::format::print_all;
 use crate::settings::Settings;
 use crate::store::{self, Image, Store, familiar};
 
@@ -59,23 +58,7 @@ pub fn images(settings: &Settings, options: &Inspect) -> Result<ExitCode, Failur
             Err(failure) => problem = problem.or(Some(failure)),
         }
     }
-    match options.format.as_deref() {
-        None | Some("") => {
-            let text = serde_json::to_string_pretty(&shown).map_err(|error| Failure::of(&error))?;
-            ui::print(format_args!("{}\n", printable_json(&text)))?;
-        }
-        Some("json") => {
-            let text = serde_json::to_string(&shown).map_err(|error| Failure::of(&error))?;
-            ui::print(format_args!("{}\n", printable_json(&text)))?;
-        }
-        Some(format) => {
-            let template = Parsed::new(&format.replace("\\n", "\n").replace("\\t", "\t"))?;
-            for image in &shown {
-                let value = serde_json::to_value(image).map_err(|error| Failure::of(&error))?;
-                ui::print(format_args!("{}\n", template.render(&value)?))?;
-            }
-        }
-    }
+    print_all(options.format.as_deref(), &shown)?;
     problem.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 

@@ -12,7 +12,7 @@ use crate::setup;
 pub fn run(settings: &Settings, options: &Setup) -> Result<ExitCode, Failure> {
     let wanted = setup::Setup {
         architecture: settings.arch,
-        state: settings.state_dir.join(settings.arch.name()),
+        state: settings.shared(),
         from: options.from.clone(),
         kernel: options.kernel.clone().zip(options.modules.clone()),
         guest: options.guest.clone(),

@@ -71,8 +71,9 @@ pub fn until_started(socket: &UnixStream) -> Result<Early, Failure> {
             Tell::Note { text } => ui::say(text),
             Tell::Started | Tell::Done { .. } => return Ok(Early { streams, code: None }),
             Tell::Exited { code } => return Ok(Early { streams, code: Some(code) }),
-            Tell::Failed { message, causes, hint, code } => {
-                super::failure(message, causes, hint).report();
+            Tell::Failed(refusal) => {
+                let code = refusal.code;
+                Failure::from(refusal).report();
                 return Ok(Early { streams: Vec::new(), code: Some(code) });
             }
             Tell::Credit { .. } => {}
@@ -151,9 +152,10 @@ pub fn attach(socket: &UnixStream, early: &Early, view: View) -> Result<ExitCode
                 taken.0 = taken.0.saturating_sub(bytes);
                 room.changed.notify_all();
             }
-            Tell::Failed { message, causes, hint, code } => {
+            Tell::Failed(refusal) => {
                 drop(raw);
-                super::failure(message, causes, hint).report();
+                let code = refusal.code;
+                Failure::from(refusal).report();
                 return Ok(ExitCode::from(code));
             }
             Tell::Note { text } => ui::say(text),

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use wharf_terminal::printable::printable_json;
-use wharf_terminal::ui::{self, Failure};
+use wharf_terminal::ui::Failure;
 
 use super::list::time;
 use super::record::{Containers, Record, State, Status};
 use crate::cli::images::Inspect;
-use crate::format::Parsed;
+use crate::format::print_all;
 use crate::settings::Settings;
 
 /// Everything about containers, as JSON or by a template.
@@ -17,22 +16,7 @@ pub fn inspect(settings: &Settings, options: &Inspect) -> Result<ExitCode, Failu
     let containers = Containers::of(settings);
     let all = options.names.iter().map(|name| containers.get(name).map(|(_, record, state)| shown(&record, &state)));
     let all = all.collect::<Result<Vec<_>, _>>()?;
-    match options.format.as_deref() {
-        None | Some("") => {
-            let text = serde_json::to_string_pretty(&all).map_err(|error| Failure::of(&error))?;
-            ui::print(format_args!("{}\n", printable_json(&text)))?;
-        }
-        Some("json") => {
-            let text = serde_json::to_string(&all).map_err(|error| Failure::of(&error))?;
-            ui::print(format_args!("{}\n", printable_json(&text)))?;
-        }
-        Some(format) => {
-            let template = Parsed::new(&format.replace("\\n", "\n").replace("\\t", "\t"))?;
-            for value in &all {
-                ui::print(format_args!("{}\n", template.render(value)?))?;
-            }
-        }
-    }
+    print_all(options.format.as_deref(), &all)?;
     Ok(ExitCode::SUCCESS)
 }
 

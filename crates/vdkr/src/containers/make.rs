@@ -71,7 +71,6 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
         mounts: options.tmpfs.iter().map(|text| tmpfs(text)).collect::<Result<_, _>>()?,
         memory: options.memory.map(values::Memory::bytes),
         cpu_millis: options.cpus.map(millis),
-        extra_hosts: Vec::new(),
     };
     let record = Record {
         name,

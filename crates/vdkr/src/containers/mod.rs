@@ -78,8 +78,3 @@ pub fn container(settings: &Settings, command: &containers::Container) -> Result
         containers::Container::Prune(_) => power::prune(settings),
     }
 }
-
-/// What a keeper says that went wrong.
-pub fn failure(message: String, causes: Vec<String>, hint: Option<String>) -> Failure {
-    Failure::Report { message, causes, hint }
-}

@@ -104,7 +104,7 @@ pub fn task(folder: &Folder, record: &Record, task: Task) -> Result<Option<wharf
     while let Ok(Some(frame)) = read(&mut &socket) {
         match parse(&frame.payload).map_err(|error| Failure::of(&error))? {
             Tell::Done { report } => return Ok(report),
-            Tell::Failed { message, causes, hint, .. } => return Err(super::failure(message, causes, hint)),
+            Tell::Failed(refusal) => return Err(refusal.into()),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ mod connection;
 mod log;
 mod prepare;
 mod protocol;
+mod refusal;
 mod run;
 mod socket;
 mod spare;

@@ -2,14 +2,15 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use wharf_guest_protocol::{CONTROL, Event, Request, Task, read, write};
-use wharf_machine::{Accelerator, Architecture, Disks, Forward, Machine, MachineError, Networking, Qemu, Shape, Snapshot};
+use wharf_machine::{Accelerator, Architecture, Disks, Forward, Machine, Networking, Qemu, Shape, Snapshot};
 use wharf_rootfs::Cache;
 
 use super::log::now;
+use super::refusal::Refusal;
 use crate::containers::record::{Folder, MachineSize, Record};
 
 /// The size of the disk that takes a container's changes: sparse, so only what is changed takes space.
@@ -28,63 +29,6 @@ pub struct Places {
     pub idle_timeout: u64,
     /// How long a restored machine may take to answer. On an idle computer that is a fifth of a second.
     pub timeout: Duration,
-}
-
-/// Why there is no machine, in words for the one who wanted it.
-#[derive(Debug)]
-pub struct Refusal {
-    /// Why.
-    pub message: String,
-    /// What lies behind it.
-    pub causes: Vec<String>,
-    /// The way out.
-    pub hint: Option<String>,
-    /// The exit code that says it.
-    pub code: u8,
-}
-
-impl Refusal {
-    /// Of an error, with what caused it.
-    pub fn of(error: &dyn std::error::Error) -> Self {
-        let mut causes = Vec::new();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        Self { message: error.to_string(), causes, hint: None, code: 125 }
-    }
-
-    /// Of words.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hint: None, code: 125 }
-    }
-
-    /// With a way out.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl From<MachineError> for Refusal {
-    fn from(error: MachineError) -> Self {
-        let hint = match &error {
-            MachineError::NoQemu(architecture) => Some(format!(
-                "install QEMU's system emulation ({}), or name the program in VDKR_QEMU",
-                match architecture {
-                    Architecture::X86_64 => "Debian: qemu-system-x86, Fedora: qemu-system-x86-core",
-                    Architecture::Aarch64 => "Debian: qemu-system-arm, Fedora: qemu-system-aarch64-core",
-                }
-            )),
-            MachineError::OldQemu { .. } => {
-                Some("install QEMU 7.2 or later, and name it in VDKR_QEMU where it is not in PATH".to_owned())
-            }
-            MachineError::NoGuest { architecture, .. } => Some(format!("make them with `vdkr --arch {architecture} setup`")),
-            _ => None,
-        };
-        Self { hint, ..Self::of(&error) }
-    }
 }
 
 /// A machine of a size.
@@ -234,14 +178,4 @@ pub fn networking(record: &Record) -> Result<Networking, Refusal> {
 /// The address, with a free port in the place of 0, if it can be listened at.
 fn free(address: SocketAddr, is_udp: bool) -> std::io::Result<SocketAddr> {
     if is_udp { UdpSocket::bind(address)?.local_addr() } else { TcpListener::bind(address)?.local_addr() }
-}
-
-/// Paths of an architecture and an instance.
-pub fn places(architecture: Architecture, state_dir: &Path, instance: Option<&str>) -> Places {
-    let shared = state_dir.join(architecture.name());
-    let own = match instance {
-        Some(name) => state_dir.join("instances").join(name).join(architecture.name()),
-        None => shared.clone(),
-    };
-    Places { architecture, shared, own, idle_timeout: 0, timeout: Duration::from_secs(120) }
 }

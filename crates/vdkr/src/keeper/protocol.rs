@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wharf_guest_protocol::{CONTROL, Process, Report, Task, Terminal, write};
 
+use super::refusal::Refusal;
+
 /// The channel of standard input; the two after it are output and error.
 pub const IN: u32 = 1;
 
@@ -34,7 +36,7 @@ pub enum Ask {
     },
     /// Something for the guest; answered by [`Tell::Done`] or [`Tell::Failed`].
     Guest {
-        /// What. Its process number is the keeper's to give.
+        /// What.
         task: Task,
     },
     /// A spare machine is to take this container.
@@ -63,16 +65,7 @@ pub enum Tell {
         report: Option<Report>,
     },
     /// It could not be done.
-    Failed {
-        /// Why.
-        message: String,
-        /// What lies behind it.
-        causes: Vec<String>,
-        /// The way out.
-        hint: Option<String>,
-        /// The exit code for it.
-        code: u8,
-    },
+    Failed(Refusal),
     /// The process has ended, and all that it wrote was sent.
     Exited {
         /// Its exit code.

@@ -20,8 +20,9 @@ use wharf_volumes::server::{Kind, Owner, Server, Volume};
 
 use super::connection::{Connection, Delivered};
 use super::log::{Log, now};
-use super::prepare::{self, Places, Refusal};
+use super::prepare::{self, Places};
 use super::protocol::{Ask, IN, Tell, parse};
+use super::refusal::Refusal;
 use super::{socket, spare};
 use crate::containers::record::{Folder, Record, State, Status};
 
@@ -45,13 +46,15 @@ pub fn be_keeper() -> Option<ExitCode> {
 }
 
 fn work(arguments: &[OsString]) -> Option<()> {
-    let [arch, state_dir, instance, idle, timeout, role, folder] = arguments else { return None };
+    let [arch, shared, own, idle, timeout, role, folder] = arguments else { return None };
     let text = |text: &OsString| text.to_str().map(str::to_owned);
-    let instance = text(instance)?;
-    let instance = (!instance.is_empty()).then_some(instance.as_str());
-    let mut places = prepare::places(text(arch)?.parse().ok()?, Path::new(state_dir), instance);
-    places.idle_timeout = text(idle)?.parse().ok()?;
-    places.timeout = Duration::from_secs(text(timeout)?.parse().ok()?);
+    let places = Places {
+        architecture: text(arch)?.parse().ok()?,
+        shared: PathBuf::from(shared),
+        own: PathBuf::from(own),
+        idle_timeout: text(idle)?.parse().ok()?,
+        timeout: Duration::from_secs(text(timeout)?.parse().ok()?),
+    };
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     match text(role)?.as_str() {
         "spare" => spare::wait(&places, Path::new(folder), socket),
@@ -67,7 +70,7 @@ pub fn keep(places: &Places, folder: &Folder, owner: UnixStream, is_foreground: 
         Ok((prepared, listener)) => prepared.run(listener, owner, connection, is_foreground),
         Err(refusal) => {
             refuse(folder, &refusal);
-            fail(&connection, refusal);
+            connection.tell(&Tell::Failed(refusal));
             connection.finish();
         }
     }
@@ -81,11 +84,6 @@ struct Prepared {
     state: State,
     server: Arc<Server>,
     _lock: File,
-}
-
-fn fail(connection: &Connection, refusal: Refusal) {
-    let Refusal { message, causes, hint, code } = refusal;
-    connection.tell(&Tell::Failed { message, causes, hint, code });
 }
 
 /// Write down that it could not be started; one that was to vanish does.
@@ -215,10 +213,7 @@ impl Prepared {
         }
         for viewer in keeper.take_viewers() {
             match &refused {
-                Some(Refusal { message, causes, hint, code }) => {
-                    let (message, causes, hint, code) = (message.clone(), causes.clone(), hint.clone(), *code);
-                    viewer.tell(&Tell::Failed { message, causes, hint, code });
-                }
+                Some(refusal) => viewer.tell(&Tell::Failed(refusal.clone())),
                 None => viewer.tell(&Tell::Exited { code: state.exit_code }),
             }
             viewer.finish();
@@ -395,12 +390,12 @@ impl Keeper {
                             ends_with_it = (!is_detached).then_some(number);
                             connection.tell(&Tell::Started);
                         }
-                        Err(refusal) => fail(connection, refusal),
+                        Err(refusal) => connection.tell(&Tell::Failed(refusal)),
                     }
                 }
                 Ask::Signal { signal } => self.request(&Request::Signal { process: process.unwrap_or(MAIN), signal }),
                 Ask::Resize { terminal } => self.request(&Request::Resize { process: process.unwrap_or(MAIN), terminal }),
-                Ask::Guest { task } => self.pass_on(task, connection, &mut process),
+                Ask::Guest { task } => self.pass_on(task, connection),
                 Ask::Take { .. } => break,
             }
         }
@@ -413,15 +408,8 @@ impl Keeper {
         }
     }
 
-    /// Something for the guest itself, with a process number where it has streams.
-    fn pass_on(self: &Arc<Self>, mut task: Task, connection: &Arc<Connection>, process: &mut Option<u32>) {
-        if let Task::Export { process: number, .. } | Task::Import { process: number, .. } | Task::Changes { process: number } =
-            &mut task
-        {
-            *number = self.next_process.fetch_add(1, Ordering::Relaxed);
-            *process = Some(*number);
-            lock(&self.viewers).insert(*number, vec![Arc::clone(connection)]);
-        }
+    /// Something for the guest itself.
+    fn pass_on(&self, task: Task, connection: &Connection) {
         let status = match task {
             Task::Pause => Some(Status::Paused),
             Task::Resume => Some(Status::Running),
@@ -434,7 +422,7 @@ impl Keeper {
                 }
                 connection.tell(&Tell::Done { report });
             }
-            Err(refusal) => fail(connection, refusal),
+            Err(refusal) => connection.tell(&Tell::Failed(refusal)),
         }
     }
 }

@@ -19,6 +19,7 @@ use wharf_terminal::ui::Failure;
 
 use super::prepare::{self, Places};
 use super::protocol::{Ask, Tell, parse, send};
+use super::refusal::Refusal;
 use super::start::keeper;
 use super::{run, socket};
 use crate::containers::record::{Folder, MachineSize};
@@ -95,7 +96,7 @@ impl Spare {
             match parse(&frame.payload).map_err(failed)? {
                 Tell::Note { text } => note(&text),
                 Tell::Started => return Ok(()),
-                Tell::Failed { message, causes, hint, .. } => return Err(crate::containers::failure(message, causes, hint)),
+                Tell::Failed(refusal) => return Err(refusal.into()),
                 _ => {}
             }
         }
@@ -124,9 +125,9 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
         let _ = send(&mut &starter, &Tell::Note { text: text.to_owned() });
     };
     let prepared = (|| {
-        let gone = |error: io::Error| prepare::Refusal::of(&error);
+        let gone = |error: io::Error| Refusal::of(&error);
         let lock = File::options().write(true).create(true).truncate(false).open(folder.join("lock")).map_err(gone)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| prepare::Refusal::new("there is one already"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Refusal::new("there is one already"))?;
         let size: MachineSize =
             serde_json::from_slice(&fs::read(folder.join("size.json")).map_err(gone)?).map_err(|error| gone(error.into()))?;
         let _ = fs::remove_file(folder.join("state.json"));
@@ -138,12 +139,12 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
         let state =
             SpareState { pid: std::process::id(), machine: machine.pid(), size, since: super::log::now() / 1_000_000_000 };
         fs::write(folder.join("state.json"), serde_json::to_vec(&state).map_err(|error| gone(error.into()))?).map_err(gone)?;
-        Ok::<_, prepare::Refusal>((machine, listener, lock))
+        Ok::<_, Refusal>((machine, listener, lock))
     })();
     let (machine, listener, lock) = match prepared {
         Ok(found) => found,
-        Err(prepare::Refusal { message, causes, hint, code }) => {
-            let _ = send(&mut starter, &Tell::Failed { message, causes, hint, code });
+        Err(refusal) => {
+            let _ = send(&mut starter, &Tell::Failed(refusal));
             return;
         }
     };

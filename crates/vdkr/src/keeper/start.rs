@@ -43,14 +43,11 @@ pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, is_foregro
     Ok(Owner { socket: ours })
 }
 
-/// This program as a keeper, told by its environment what its settings are.
+/// This program as a keeper, told what it needs of the settings.
 pub fn keeper(settings: &Settings) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).arg(settings.arch.name()).arg(&settings.state_dir);
-    command
-        .arg(settings.instance.as_deref().unwrap_or_default())
-        .arg(settings.idle_timeout.to_string())
-        .arg(settings.timeout.to_string());
+    command.arg0(NAME).arg(settings.arch.name()).arg(settings.shared()).arg(settings.state());
+    command.arg(settings.idle_timeout.to_string()).arg(settings.timeout.to_string());
     command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

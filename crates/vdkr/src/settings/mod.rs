@@ -193,13 +193,18 @@ impl Settings {
     pub fn state(&self) -> PathBuf {
         match &self.instance {
             Some(name) => self.state_dir.join("instances").join(name).join(self.arch.name()),
-            None => self.state_dir.join(self.arch.name()),
+            None => self.shared(),
         }
+    }
+
+    /// The folder of the architecture, with what all instances share: kernel, snapshots.
+    pub fn shared(&self) -> PathBuf {
+        self.state_dir.join(self.arch.name())
     }
 
     /// The folder of kernel and initramfs, which instances share.
     pub fn guest(&self) -> PathBuf {
-        self.state_dir.join(self.arch.name()).join("guest")
+        self.shared().join("guest")
     }
 
     /// The image store.
