@@ -55,7 +55,7 @@ apt_install_here() (
         trap 'exit 143' TERM
         printf '#!/bin/sh\n%s\nexit 101\n' "$mark" | as_root install -m 755 /dev/stdin "$policy_file" || exit
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends --no-remove "$@"
 )
 
 # apt_update: fetches the lists of packages.

@@ -100,8 +100,8 @@ fn who_is_neither_root_nor_has_sudo_is_told_what_to_install() {
     assert!(!stage.log().contains("apt-get"), "{}", stage.log());
 }
 
-/// Runs `scripts/install-test-tools` where everything is there but these packages, of which those named are not offered.
-fn install(stage: &Stage, missing: &str, unknown: &str) -> Output {
+/// `scripts/install-test-tools` where everything is there but these packages, of which those named are not offered.
+fn install(stage: &Stage, missing: &str, unknown: &str) -> Command {
     let entries = |file: &str| {
         let text = fs::read_to_string(root().join("tests").join(file)).expect("a list");
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
@@ -119,7 +119,7 @@ fn install(stage: &Stage, missing: &str, unknown: &str) -> Output {
     fs::copy(stage.path("sudo"), venv.join("bin/python")).expect("an executable");
     let mut command = stage.command("scripts/install-test-tools");
     command.env("CARGO_TARGET_DIR", target).env("WHARF_TEST_VENV", venv).env("CARGO_HOME", stage.path("cargo"));
-    command.output().expect("run scripts/install-test-tools")
+    command
 }
 
 #[test]
@@ -129,10 +129,30 @@ fn an_engine_from_elsewhere_is_used_and_what_is_not_offered_is_told() {
     for engine in ["dockerd", "containerd", "runc"] {
         stage.program(engine, "");
     }
-    let output = install(&stage, "docker.io|containerd|runc|netavark|skopeo", "netavark");
+    let mut command = install(&stage, "docker.io|containerd|runc|netavark|skopeo", "netavark");
+    let output = command.output().expect("run scripts/install-test-tools");
     assert!(output.status.success(), "{output:?}");
     assert!(text(&output.stdout).contains("no netavark: this release does not offer it"), "{output:?}");
     let log = stage.log();
     let installed: Vec<_> = log.lines().filter(|line| line.starts_with("apt-get install")).collect();
     assert!(installed.len() == 1 && installed[0].ends_with("--no-remove skopeo"), "{installed:?}");
+}
+
+/// Only on a machine of continuous integration: elsewhere the newer one has been chosen by somebody.
+#[test]
+fn what_is_newer_than_its_release_gives_way_in_ci_alone() {
+    for (ci, installed) in [("true", "--no-remove skopeo --allow-downgrades qemu-utils=1:7.2"), ("", "--no-remove skopeo")] {
+        let stage = Stage::new();
+        stage.program("cargo-nextest", "");
+        let mut command = install(&stage, "skopeo", "none");
+        stage.program(
+            "dpkg-query",
+            "[ $4 != skopeo ] || exit 1; case $3 in *Status*) printf installed ;; *) printf 1:10.0.2~bpo12 ;; esac",
+        );
+        stage.program("apt-cache", "[ $1 != madison ] || [ $2 != qemu-utils ] || echo 'qemu-utils | 1:7.2 | bookworm/main'");
+        let output = command.env("CI", ci).output().expect("run scripts/install-test-tools");
+        assert!(output.status.success(), "{output:?}");
+        let log = stage.log();
+        assert!(log.lines().any(|line| line.starts_with("apt-get install") && line.ends_with(installed)), "{log}");
+    }
 }
