@@ -42,7 +42,16 @@ fn a_container_in_the_background_is_seen_and_stopped_and_started_again() {
 #[test]
 fn a_container_survives_the_death_of_its_machine() {
     let vm = Vm::new("x86_64");
-    vm.ok(&["run", "-d", "--name", "robust", "box", "sh", "-c", "echo kept > /kept; sync; echo ready; sleep 600"]);
+    vm.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "robust",
+        "box",
+        "sh",
+        "-c",
+        "test -e /kept || echo kept > /kept; sync; echo ready; sleep 600",
+    ]);
     within(60, "what it wrote", || vm.ok(&["logs", "robust"]).stdout == "ready\n");
     let machines = vm.machines();
     let [machine] = machines.as_slice() else { panic!("{machines:?}") };
