@@ -35,7 +35,7 @@ pub use credentials::{
 };
 pub use error::{Cause, ClientError, Detail};
 pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide, is_about_another};
-pub use observer::{How, Observer, Silent};
+pub use observer::{How, Observer, Silent, size};
 pub use push::{Pusher, Sent, Tagged};
 pub use ranges::{BlobRanges, bytes_asked};
 pub use registries_conf::{Endpoint, EndpointError, EntryProblem, Registries, RegistriesError, RegistriesWarning};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Mutex, mpsc};
-use wharf_client::{ClientError, Observer, Registry};
+use wharf_client::{ClientError, Observer, Registry, size};
 use wharf_layers::assemble::{Part, remote_of, rest_of};
 use wharf_layers::piece::ListPlace;
 use wharf_oci::{Descriptor, Digest, Found, Layout, RepositoryName, look};
@@ -261,22 +261,6 @@ async fn alone(path: PathBuf) -> Result<File, FetchError> {
         }
     });
     waited.await.map_err(|_| FetchError::Thread)?
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// Bytes of a blob of `size` bytes that an earlier attempt left.

@@ -3,8 +3,9 @@
 
 mod support;
 
+use support::archive::Archive;
 use support::look::{look, same};
-use support::{Archive, directory, entry, extract, file, flatten, hardlink, image, merged, symlink, unpack};
+use support::{directory, entry, extract, file, flatten, hardlink, image, merged, symlink, unpack};
 use wharf_layers::{Entry, Kind, LayersError, Time};
 use wharf_rootfs::{Cache, RootfsError};
 

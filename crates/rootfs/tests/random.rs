@@ -4,8 +4,9 @@
 mod support;
 
 use fastrand::Rng;
+use support::archive::Archive;
 use support::look::{look, same};
-use support::{Archive, entry, merged, unpack};
+use support::{entry, merged, unpack};
 use wharf_layers::{Entry, Kind, Time};
 use wharf_rootfs::RootfsError;
 

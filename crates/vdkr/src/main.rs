@@ -5,6 +5,7 @@ mod commands;
 mod containers;
 mod format;
 mod keeper;
+mod random;
 mod reach;
 mod settings;
 mod setup;

@@ -16,7 +16,7 @@ use crate::disks::Disks;
 use crate::error::{Doing, GuestError, make_folder, write_file};
 use crate::processes::Ends;
 use crate::reaper::Reaper;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, What};
 
 /// The name under which this program is the container of the warm-up, and does nothing.
 pub const WARM_UP: &str = "vdkr-warm-up";
@@ -41,7 +41,7 @@ impl Running {
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
         let env = bundle::write(bundle, &container, disks.root())?;
-        let (pid, ends) = runtime.run(bundle, NAME, &container.process, &env)?;
+        let (pid, ends) = runtime.launch(What::Container(bundle.to_owned()), NAME, &container.process, env)?;
         Ok((Self { disks, container }, pid, ends))
     }
 
@@ -53,7 +53,7 @@ impl Running {
         let spec = Path::new("/run/vdkr/process.json");
         let (value, env) = bundle::process(process, &self.container, self.disks.root())?;
         write_file(spec, value.to_string())?;
-        runtime.exec(spec, NAME, process, &env)
+        runtime.launch(What::Process(spec.to_owned()), NAME, process, env)
     }
 
     /// The processes, a line of `ps -ef` each.
@@ -142,7 +142,7 @@ pub fn warm_up(reaper: &Reaper, runtime: &Runtime) -> Result<(), GuestError> {
     let bundle = Path::new("/run/vdkr/bundle");
     make_folder(bundle)?;
     let env = bundle::write(bundle, &container, root)?;
-    let (pid, ends) = runtime.run(bundle, WARM_UP, &container.process, &env)?;
+    let (pid, ends) = runtime.launch(What::Container(bundle.to_owned()), WARM_UP, &container.process, env)?;
     drop(ends);
     let code = reaper.wait(pid);
     runtime.delete(WARM_UP)?;

@@ -5,27 +5,23 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use wharf_guest_protocol::Text;
 
+/// What is started.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum What {
+    /// A container: the folder with its `config.json`.
+    Container(PathBuf),
+    /// A process in one: a file with a process of runtime-spec.
+    Process(PathBuf),
+}
+
 /// What the guest asks. Standard input, output and error come along as files where there is no console.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Call {
-    /// Start a container.
-    Run {
-        /// The folder with its `config.json`.
-        bundle: PathBuf,
-        /// A name for it.
-        name: String,
-        /// The program and its arguments.
-        args: Vec<Text>,
-        /// Its environment.
-        env: Vec<Text>,
-        /// Where its terminal is awaited.
-        console: Option<PathBuf>,
-    },
-    /// Start a process in a container.
-    Exec {
-        /// A file with a process of runtime-spec.
-        spec: PathBuf,
-        /// The container.
+    /// Start a container, or a process in one.
+    Start {
+        /// Which.
+        what: What,
+        /// The container's name.
         name: String,
         /// The program and its arguments.
         args: Vec<Text>,

@@ -20,14 +20,15 @@ use std::sync::{Mutex, PoisonError};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
-use wharf_guest_protocol::{Process, read};
+use wharf_guest_protocol::{Process, Text, read};
 
 use crate::error::{Doing, GuestError};
-use crate::processes::Ends;
+use crate::processes::{Ends, set_size};
 use crate::reaper::Reaper;
 use call::{Answer, Call};
 use console::Console;
 
+pub use call::What;
 pub use worker::{WORKER, work};
 
 /// The way to the worker.
@@ -48,44 +49,23 @@ impl Runtime {
         Ok(Self { worker: Mutex::new(ours) })
     }
 
-    /// Start the container whose configuration is in a bundle: the number of its first process, and the ends of its streams.
+    /// Start a container or a process in one: the number of the process, and the ends of its streams.
     ///
     /// # Errors
     /// The runtime's own words.
-    pub fn run(
-        &self,
-        bundle: &Path,
-        name: &str,
-        process: &Process,
-        env: &[wharf_guest_protocol::Text],
-    ) -> Result<(Pid, Ends), GuestError> {
-        self.start_process(process, |console| Call::Run {
-            bundle: bundle.to_owned(),
-            name: name.to_owned(),
-            args: process.args.clone(),
-            env: env.to_vec(),
-            console,
-        })
-    }
-
-    /// Start another process, as a file describes it, in a running container.
-    ///
-    /// # Errors
-    /// The runtime's own words.
-    pub fn exec(
-        &self,
-        spec: &Path,
-        name: &str,
-        process: &Process,
-        env: &[wharf_guest_protocol::Text],
-    ) -> Result<(Pid, Ends), GuestError> {
-        self.start_process(process, |console| Call::Exec {
-            spec: spec.to_owned(),
-            name: name.to_owned(),
-            args: process.args.clone(),
-            env: env.to_vec(),
-            console,
-        })
+    pub fn launch(&self, what: What, name: &str, process: &Process, env: Vec<Text>) -> Result<(Pid, Ends), GuestError> {
+        let call = |console| Call::Start { what, name: name.to_owned(), args: process.args.clone(), env, console };
+        if let Some(size) = process.terminal {
+            let console = Console::at(Path::new("/run/vdkr/console"))?;
+            let answer = self.call(&call(Some(console.path().to_owned())), &[])?;
+            let master = console.take()?;
+            set_size(&master, size);
+            return Ok((pid(&answer)?, Ends::Terminal { master, stdin: process.stdin }));
+        }
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).doing(|| "make a pipe".to_owned());
+        let ((input, stdin), (stdout, output), (stderr, errors)) = (pipe()?, pipe()?, pipe()?);
+        let answer = self.call(&call(None), &[&input, &output, &errors])?;
+        Ok((pid(&answer)?, Ends::Pipes { stdin: process.stdin.then_some(stdin), stdout, stderr }))
     }
 
     /// Stop all processes of a container where they are, or let them go on.
@@ -103,26 +83,6 @@ impl Runtime {
     /// The runtime's own words.
     pub fn delete(&self, name: &str) -> Result<(), GuestError> {
         self.call(&Call::Delete { name: name.to_owned() }, &[]).map(|_| ())
-    }
-
-    fn start_process(
-        &self,
-        process: &Process,
-        call: impl FnOnce(Option<std::path::PathBuf>) -> Call,
-    ) -> Result<(Pid, Ends), GuestError> {
-        if process.terminal.is_some() {
-            let console = Console::at(Path::new("/run/vdkr/console"))?;
-            let answer = self.call(&call(Some(console.path().to_owned())), &[])?;
-            let master = console.take()?;
-            if let Some(size) = process.terminal {
-                crate::processes::set_size(&master, size);
-            }
-            return Ok((pid(&answer)?, Ends::Terminal { master, stdin: process.stdin }));
-        }
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).doing(|| "make a pipe".to_owned());
-        let ((input, stdin), (stdout, output), (stderr, errors)) = (pipe()?, pipe()?, pipe()?);
-        let answer = self.call(&call(None), &[&input, &output, &errors])?;
-        Ok((pid(&answer)?, Ends::Pipes { stdin: process.stdin.then_some(stdin), stdout, stderr }))
     }
 
     fn call(&self, call: &Call, streams: &[&OwnedFd]) -> Result<Answer, GuestError> {

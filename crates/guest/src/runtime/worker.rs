@@ -11,9 +11,9 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use wharf_guest_protocol::{CONTROL, Text, write};
+use wharf_guest_protocol::{CONTROL, write};
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, What};
 use super::executor::{NOT_FOUND, NOT_RUNNABLE, Program};
 
 /// The name under which this program is the worker.
@@ -76,28 +76,27 @@ fn builder(
 fn perform(call: Call, streams: Vec<OwnedFd>) -> Result<Answer, LibcontainerError> {
     let load = |name: String| Container::load(PathBuf::from(STATE).join(name));
     match call {
-        Call::Run { bundle, name, args, env, console } => {
-            let builder =
-                builder(name, program(&args, &env), console, streams)?.as_init(bundle).with_systemd(false).with_detach(true);
-            // The root of a machine that runs from memory cannot be pivoted away, and it is the machine that isolates.
-            let mut container = builder.as_sibling(true).with_no_pivot(true).build()?;
-            container.start()?;
-            Ok(Answer::Started { pid: container.pid().map_or(0, |pid| pid.as_raw()) })
-        }
-        Call::Exec { spec, name, args, env, console } => {
-            let builder =
-                builder(name, program(&args, &env), console, streams)?.as_tenant().with_process(Some(spec)).with_detach(true);
-            let pid = builder.as_sibling(true).build()?;
-            Ok(Answer::Started { pid: pid.as_raw() })
+        Call::Start { what, name, args, env, console } => {
+            let builder = builder(name, Program::new(&args, &env), console, streams)?;
+            let pid = match what {
+                What::Container(bundle) => {
+                    // The root of a machine that runs from memory cannot be pivoted away, and it is the machine that isolates.
+                    let builder =
+                        builder.as_init(bundle).with_systemd(false).with_detach(true).as_sibling(true).with_no_pivot(true);
+                    let mut container = builder.build()?;
+                    container.start()?;
+                    container.pid().map_or(0, |pid| pid.as_raw())
+                }
+                What::Process(spec) => {
+                    builder.as_tenant().with_process(Some(spec)).with_detach(true).as_sibling(true).build()?.as_raw()
+                }
+            };
+            Ok(Answer::Started { pid })
         }
         Call::Pause { name } => load(name)?.pause().map(|()| Answer::Done),
         Call::Resume { name } => load(name)?.resume().map(|()| Answer::Done),
         Call::Delete { name } => load(name)?.delete(true).map(|()| Answer::Done),
     }
-}
-
-fn program(args: &[Text], env: &[Text]) -> Program {
-    Program::new(args, env)
 }
 
 /// An error as words, from the innermost: what lies around it says which functions were in between.

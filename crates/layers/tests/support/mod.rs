@@ -1,15 +1,18 @@
 //! Archives and root file systems that tests are made of.
 #![allow(dead_code, reason = "not every test program uses all of it")]
 
+pub mod archive;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use wharf_layers::tar::{self, padding};
 use wharf_layers::tree::{Tree, TreeOptions};
 use wharf_layers::unpack::{UnpackOptions, Unpacker};
 use wharf_layers::{Entry, Kind, LayersError, Time};
+
+pub use archive::Archive;
 
 /// Whether the tests run as root, or seem to: who may make devices and give files away.
 pub fn is_root() -> bool {
@@ -47,29 +50,6 @@ pub fn symlink(name: &str, target: &str) -> Entry {
 
 pub fn hardlink(name: &str, target: &str) -> Entry {
     entry(name, Kind::Hardlink(target.into()))
-}
-
-/// An archive that is put together member by member.
-#[derive(Default)]
-pub struct Archive(Vec<u8>);
-
-impl Archive {
-    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
-        entries.into_iter().fold(Self::default(), |archive, entry| archive.with(&entry, b""))
-    }
-
-    pub fn with(mut self, entry: &Entry, content: &[u8]) -> Self {
-        let size = if entry.kind == Kind::Regular { content.len() as u64 } else { 0 };
-        self.0.extend(tar::encode(&Entry { size, ..entry.clone() }).unwrap());
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len() + padding(size), 0);
-        self
-    }
-
-    pub fn end(mut self) -> Vec<u8> {
-        self.0.extend(tar::END);
-        self.0
-    }
 }
 
 /// The archive of a tree.

@@ -1,6 +1,8 @@
 //! Layers that tests are made of, and images read by programs of others.
 #![allow(dead_code, reason = "not every test program uses all of it")]
 
+#[path = "../../../layers/tests/support/archive.rs"]
+pub mod archive;
 pub mod erofs;
 pub mod look;
 
@@ -9,7 +11,6 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
-use wharf_layers::tar::{self, padding};
 use wharf_layers::unpack::{UnpackOptions, Unpacker};
 use wharf_layers::{Entry, Kind, LayersError, Time};
 use wharf_oci::Digest;
@@ -38,29 +39,6 @@ pub fn symlink(name: &str, target: &str) -> Entry {
 
 pub fn hardlink(name: &str, target: &str) -> Entry {
     entry(name, Kind::Hardlink(target.into()))
-}
-
-/// An archive that is put together member by member.
-#[derive(Clone, Default)]
-pub struct Archive(Vec<u8>);
-
-impl Archive {
-    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
-        entries.into_iter().fold(Self::default(), |archive, entry| archive.with(&entry, b""))
-    }
-
-    pub fn with(mut self, entry: &Entry, content: &[u8]) -> Self {
-        let size = if entry.kind == Kind::Regular { content.len() as u64 } else { 0 };
-        self.0.extend(tar::encode(&Entry { size, ..entry.clone() }).unwrap());
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len() + padding(size), 0);
-        self
-    }
-
-    pub fn end(mut self) -> Vec<u8> {
-        self.0.extend(tar::END);
-        self.0
-    }
 }
 
 /// Keeps these layers, which are not compressed, and makes their image.

@@ -7,22 +7,15 @@ use clap::{ArgAction, Subcommand};
 
 use super::values::{Cpus, Memory, Network, Port, Variable, Volume};
 
-/// What a container is made with.
+/// How a program runs, the first one of a container or another.
 #[derive(Clone, Debug, clap::Args)]
-#[command(disable_help_flag = true)]
-pub struct Create {
+pub struct Process {
     /// Keep standard input open
     #[arg(long, short)]
     pub interactive: bool,
     /// Give it a terminal
     #[arg(long, short)]
     pub tty: bool,
-    /// Remove it when it ends
-    #[arg(long)]
-    pub rm: bool,
-    /// Name of the container
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
     /// Variable of its environment, NAME=VALUE, or NAME for the one here; may be repeated
     #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     pub variables: Vec<Variable>,
@@ -35,6 +28,21 @@ pub struct Create {
     /// User that the program runs as, NAME|UID[:GROUP|GID]
     #[arg(long, short, value_name = "USER")]
     pub user: Option<String>,
+}
+
+/// What a container is made with.
+#[derive(Clone, Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Create {
+    /// How the program runs.
+    #[command(flatten)]
+    pub process: Process,
+    /// Remove it when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Name of the container
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// Program in place of the image's entry point; empty for none
     #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
     pub entrypoint: Option<OsString>,
@@ -118,24 +126,9 @@ pub struct Exec {
     /// Let it run in the background
     #[arg(long, short)]
     pub detach: bool,
-    /// Keep standard input open
-    #[arg(long, short)]
-    pub interactive: bool,
-    /// Give it a terminal
-    #[arg(long, short)]
-    pub tty: bool,
-    /// Variable of its environment; may be repeated
-    #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
-    pub variables: Vec<Variable>,
-    /// File of lines NAME=VALUE; may be repeated
-    #[arg(long = "env-file", value_name = "FILE")]
-    pub variable_files: Vec<PathBuf>,
-    /// Folder that the program starts in
-    #[arg(long, short, value_name = "FOLDER")]
-    pub workdir: Option<PathBuf>,
-    /// User that the program runs as
-    #[arg(long, short, value_name = "USER")]
-    pub user: Option<String>,
+    /// How the program runs.
+    #[command(flatten)]
+    pub process: Process,
     /// Give it all capabilities
     #[arg(long)]
     pub privileged: bool,

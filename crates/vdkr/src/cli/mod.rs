@@ -224,7 +224,7 @@ mod tests {
         let Command::Run(run) = cli.command else { panic!("{:?}", cli.command) };
         assert_eq!(run.create.image(), "alpine");
         assert_eq!(run.create.arguments(), ["sh", "-c", "x", "--help", "--", "-v", "--registry"]);
-        assert!(run.create.interactive && run.create.tty && run.create.rm);
+        assert!(run.create.process.interactive && run.create.process.tty && run.create.rm);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         for option in ["--help", "-h", "--version", "--rm", "-it"] {
             let Command::Run(run) = parse(&["run", "alpine", option]).command else { panic!("{option}") };
             assert_eq!(run.create.arguments(), [option]);
-            assert!(!run.create.rm && !run.create.tty);
+            assert!(!run.create.rm && !run.create.process.tty);
         }
         let Command::Exec(exec) = parse(&["exec", "c", "ls", "-l"]).command else { panic!("exec") };
         assert_eq!((exec.container().to_str(), exec.arguments().len()), (Some("c"), 2));
@@ -260,7 +260,7 @@ mod tests {
         let Command::Run(run) = parse(&line).command else { panic!("run") };
         assert!(run.detach);
         assert_eq!(run.create.memory.map(Memory::bytes), Some(256 << 20));
-        assert_eq!((run.create.hostname.as_deref(), run.create.user.as_deref()), (Some("host"), Some("1:2")));
+        assert_eq!((run.create.hostname.as_deref(), run.create.process.user.as_deref()), (Some("host"), Some("1:2")));
         assert!(run.create.volumes[0].read_only);
         assert_eq!(run.create.ports[0].guest, 80);
     }

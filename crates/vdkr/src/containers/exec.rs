@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use wharf_guest_protocol::{Process, Terminal, Text};
+use wharf_guest_protocol::{Process, Text};
 use wharf_terminal::ui::Failure;
 
 use super::attach::{self, View};
-use super::environment;
+use super::process::with_options;
 use super::record::{Containers, Folder, Record, State, Status};
 use crate::cli::containers::{Exec, Shell};
 use crate::keeper::{self, Ask, send};
@@ -32,22 +32,14 @@ pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("the container {name} is paused")).hint(format!("`vdkr unpause {name}` lets it go on")));
     }
     let socket = connect(&folder, &record, &state)?;
-    let own = &record.container.process;
-    let mut env = own.env.clone();
-    environment::add(&mut env, settings, &options.variable_files, &options.variables)?;
     let process = Process {
         args: options.arguments().iter().map(|argument| Text::from(argument.clone())).collect(),
-        env,
-        working_dir: options
-            .workdir
-            .as_ref()
-            .map_or_else(|| own.working_dir.clone(), |folder| folder.clone().into_os_string().into()),
-        user: options.user.clone().unwrap_or_else(|| own.user.clone()),
-        terminal: options.tty.then(|| attach::size().unwrap_or(Terminal { columns: 80, rows: 24 })),
-        stdin: options.interactive && !options.detach,
         privileged: options.privileged,
+        ..record.container.process
     };
-    let view = View { stdin: process.stdin, terminal: options.tty, signals: true };
+    let mut process = with_options(settings, process, &options.process)?;
+    process.stdin = process.stdin && !options.detach;
+    let view = View { stdin: process.stdin, terminal: options.process.tty, signals: true };
     send(&mut &socket, &Ask::Exec { process: Box::new(process), is_detached: options.detach })
         .map_err(|error| Failure::of(&error))?;
     let early = attach::until_started(&socket)?;

@@ -1,19 +1,20 @@
 //! From options and an image to a container that is not started yet.
 
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 
 use serde_json::Value;
-use wharf_guest_protocol::{Container, Mount, Network, Process, Terminal, Text};
+use wharf_guest_protocol::{Container, Mount, Network, Process, Text};
 use wharf_oci::Digest;
 use wharf_terminal::ui::Failure;
 
+use super::process::with_options;
 use super::record::{Containers, Folder, MachineSize, Published, Record, Shared};
-use super::{environment, image, signals};
+use super::{image, signals};
 use crate::cli::containers::Create;
 use crate::cli::values;
+use crate::random::random;
 use crate::settings::Settings;
 
 /// How an image's entry point counts.
@@ -30,7 +31,8 @@ pub enum EntryPoint {
 /// # Errors
 /// An image that cannot be had, an option that makes no sense, a name that is taken.
 pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vanishes: bool) -> Result<(Folder, Record), Failure> {
-    if options.tty && !options.interactive && options.arguments().is_empty() && entry_point == EntryPoint::Cleared {
+    if options.process.tty && !options.process.interactive && options.arguments().is_empty() && entry_point == EntryPoint::Cleared
+    {
         return Err(Failure::new("nothing would be typed at the terminal").hint("give it -i as well: -it"));
     }
     let named =
@@ -39,23 +41,20 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
     let config = found.image.execution();
     let id = new_id()?;
     let args = arguments(options, &config, entry_point)?;
-    let env = variables(settings, options, &config)?;
     let name = match &options.name {
         Some(name) => name_of(name)?,
         None => generated(&id),
     };
     let process = Process {
         args,
-        env,
-        working_dir: options
-            .workdir
-            .as_ref()
-            .map_or_else(|| text(&config, "WorkingDir", "/").into(), |folder| folder.clone().into_os_string().into()),
-        user: options.user.clone().unwrap_or_else(|| text(&config, "User", "")),
-        terminal: options.tty.then(|| super::attach::size().unwrap_or(Terminal { columns: 80, rows: 24 })),
-        stdin: options.interactive,
+        env: list(&config, "Env"),
+        working_dir: text(&config, "WorkingDir", "/").into(),
+        user: text(&config, "User", ""),
+        terminal: None,
+        stdin: false,
         privileged: false,
     };
+    let process = with_options(settings, process, &options.process)?;
     let container = Container {
         id: id.clone(),
         hostname: options.hostname.clone().unwrap_or_else(|| id[..12].to_owned()),
@@ -156,12 +155,6 @@ fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Resul
     Ok(all)
 }
 
-fn variables(settings: &Settings, options: &Create, config: &Value) -> Result<Vec<Text>, Failure> {
-    let mut all = list(config, "Env");
-    environment::add(&mut all, settings, &options.variable_files, &options.variables)?;
-    Ok(all)
-}
-
 fn tmpfs(given: &str) -> Result<Mount, Failure> {
     let (target, options) = given.split_once(':').unwrap_or((given, ""));
     if !target.starts_with('/') {
@@ -199,10 +192,7 @@ fn shared(settings: &Settings, volume: &values::Volume) -> Result<Shared, Failur
 
 /// 64 hexadecimal digits.
 fn new_id() -> Result<String, Failure> {
-    let mut bytes = [0; 32];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| Failure::new("cannot make an ID").because(&error))?;
+    let bytes = random::<32>().map_err(|error| Failure::new("cannot make an ID").because(&error))?;
     Ok(hex::encode(bytes))
 }
 

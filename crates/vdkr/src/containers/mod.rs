@@ -1,7 +1,6 @@
 //! Containers: one virtual machine for each that runs.
 
 mod attach;
-mod environment;
 mod exec;
 mod files;
 mod image;
@@ -11,6 +10,7 @@ mod logs;
 mod make;
 mod memres;
 mod power;
+mod process;
 pub mod record;
 mod run;
 mod signals;

@@ -12,6 +12,7 @@ use wharf_rootfs::Cache;
 use super::log::now;
 use super::refusal::Refusal;
 use crate::containers::record::{Folder, MachineSize, Record};
+use crate::random::random;
 
 /// The size of the disk that takes a container's changes: sparse, so only what is changed takes space.
 pub const DISK: u64 = 16 << 30;
@@ -104,12 +105,7 @@ fn restored(places: &Places, snapshot: &Snapshot, disks: Option<&Disks>, network
 /// # Errors
 /// When it does not take it.
 pub fn wake(machine: &mut Machine, timeout: Duration) -> Result<(), Refusal> {
-    let mut random = [0; 64];
-    let mut filled = 0;
-    while filled < random.len() {
-        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Refusal::of(&error))?;
-    }
+    let random = random::<64>().map_err(|error| Refusal::of(&error))?;
     ask(machine, timeout, Task::Wake { random: hex::encode(random), unix_nanos: now() })
 }
 

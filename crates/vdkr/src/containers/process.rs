@@ -1,21 +1,37 @@
-//! Variables of a container: the image's, then those of files, then those of options, each over the ones before.
+//! A process by its options, over what its image or its container says.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use wharf_guest_protocol::Text;
+use wharf_guest_protocol::{Process, Terminal, Text};
 use wharf_terminal::ui::Failure;
 
+use super::attach;
+use crate::cli::containers;
 use crate::cli::values::Variable;
 use crate::settings::Settings;
 
-/// Add variables. One without a value has the one that it has here, or does not come along.
+/// A process with what the options say in the place of what it had.
 ///
 /// # Errors
-/// A file that cannot be read.
-pub fn add(all: &mut Vec<Text>, settings: &Settings, files: &[PathBuf], variables: &[Variable]) -> Result<(), Failure> {
+/// A file of variables that cannot be read.
+pub fn with_options(settings: &Settings, mut process: Process, options: &containers::Process) -> Result<Process, Failure> {
+    add_variables(&mut process.env, settings, &options.variable_files, &options.variables)?;
+    if let Some(folder) = &options.workdir {
+        process.working_dir = folder.clone().into_os_string().into();
+    }
+    if let Some(user) = &options.user {
+        process.user.clone_from(user);
+    }
+    process.terminal = options.tty.then(|| attach::size().unwrap_or(Terminal { columns: 80, rows: 24 }));
+    process.stdin = options.interactive;
+    Ok(process)
+}
+
+/// Add variables: those of files, then those of options, each over the ones before. One without a value has the one that it has here, or does not come along.
+fn add_variables(all: &mut Vec<Text>, settings: &Settings, files: &[PathBuf], variables: &[Variable]) -> Result<(), Failure> {
     let mut found = Vec::new();
     for path in files {
         let content = fs::read(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(&error))?;
