@@ -128,3 +128,25 @@ apt_apart() {
         -o "Dir::State::status=$1/status" -o "Dir::Cache=$1/cache" -o Acquire::Languages=none
     )
 }
+
+# fetch_arm64_busybox FOLDER: has FOLDER/busybox be a static busybox for arm64, which is not installed. Distributions that keep arm64 apart from what
+# this machine's lists name do not offer it; then FOLDER/not-offered is there, and it is not asked for again.
+fetch_arm64_busybox() {
+    local folder=$1 here
+    [[ ! -e $folder/busybox && ! -e $folder/not-offered ]] || return 0
+    step fetch "busybox for arm64"
+    mkdir -p "$folder"
+    here=$(mktemp -d)
+    apt_apart "$here" arm64
+    if apt-get -qq "${apt_options[@]}" update 2>/dev/null &&
+        (cd "$here/packages" && apt-get -qq "${apt_options[@]}" download busybox-static:arm64 2>/dev/null) &&
+        dpkg-deb --extract "$here"/packages/*.deb "$here/unpacked"; then
+        # /bin and /usr/bin are one in newer releases.
+        find "$here/unpacked" -path '*bin/busybox' -type f -exec install -m 755 {} "$folder/busybox" \;
+    fi
+    if [[ ! -e $folder/busybox ]]; then
+        step fetch "no busybox for arm64 is offered here; what needs it does without"
+        : >"$folder/not-offered"
+    fi
+    rm -rf "$here"
+}
