@@ -109,6 +109,15 @@ fn volumes_are_the_folders_of_this_machine() {
     let one = format!("{}:/etc/one", file.to_str().expect("UTF-8"));
     assert_eq!(vm.ok(&["run", "--rm", "-v", &one, "box", "cat", "/etc/one"]).stdout, "from here\n");
     vm.run(&["run", "--rm", "-v", "/no/such/folder:/x", "box", "true"]).expect(125).says("/no/such/folder");
+    // Another user of the container has the caller's rights as well.
+    fs::write(folder.join("private"), "private\n").expect("a file");
+    for path in [&folder, &folder.join("private")] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("an owner");
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("permissions");
+    }
+    let script = "cat /shared/private && echo web > /shared/web && stat -c %U:%G /shared/web";
+    assert_eq!(vm.ok(&["run", "--rm", "-u", "web", "-v", &volume, "box", "sh", "-c", script]).stdout, "private\nweb:www\n");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("web")).expect("a file")), 65534);
 }
 
 #[test]

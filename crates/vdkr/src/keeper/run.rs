@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use wharf_guest_protocol::{CONTROL, Event, Mount, Report, Request, Stream, StreamKind, Task, read, write};
 use wharf_machine::Machine;
-use wharf_volumes::server::{Kind, Owner, Server, Volume};
+use wharf_volumes::server::{Kind, Server, Volume};
 
 use super::connection::{Connection, Delivered};
 use super::log::{Log, now};
@@ -142,7 +142,7 @@ fn share(record: &mut Record) -> Result<Server, Refusal> {
     let server = Server::new();
     for (id, shared) in (0..).zip(&record.volumes) {
         let path = PathBuf::from(shared.source.as_os_str());
-        let volume = Volume { id, path, read_only: shared.read_only, owner: Owner::ROOT };
+        let volume = Volume { id, path, read_only: shared.read_only };
         let kind = server.add(&volume).map_err(|error| Refusal::of(&error))?;
         let (target, read_only) = (shared.target.clone(), shared.read_only);
         record.container.mounts.push(Mount::Volume { volume: id, target, is_file: kind == Kind::File, read_only });
