@@ -120,6 +120,21 @@ fn volumes_are_the_folders_of_this_machine() {
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("web")).expect("a file")), 65534);
 }
 
+/// A shell's soft limit of descriptors is no limit for the files that a container has open in a volume.
+#[test]
+fn many_files_of_a_volume_are_open_at_once() {
+    let vm = Vm::new("x86_64");
+    fs::write(vm.own().join("here"), "text").expect("a file");
+    let volume = format!("{}:/shared", vm.own().display());
+    let script = "for i in $(seq 100); do sleep 30 </shared/here & done; cat /shared/here";
+    let inner = vm.command(&["run", "--rm", "-v", &volume, "box", "sh", "-c", script]);
+    let mut command = std::process::Command::new("prlimit");
+    command.arg("--nofile=64:4096").arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().expect("prlimit");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "text", "{output:?}");
+}
+
 #[test]
 fn ports_lead_in_from_the_loopback_and_the_host_is_reached_from_inside() {
     let vm = Vm::new("x86_64");

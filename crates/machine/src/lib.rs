@@ -8,7 +8,6 @@
 //! again. A machine ends with the process that started it.
 #![deny(unsafe_code)]
 
-mod accelerator;
 mod architecture;
 mod clock;
 mod command;
@@ -19,7 +18,6 @@ mod qemu;
 mod shape;
 mod snapshot;
 
-pub use accelerator::Accelerator;
 pub use architecture::{Architecture, UnknownArchitecture};
 pub use command::{Disks, Forward, IMAGE_DISK, Networking};
 pub use error::MachineError;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use wharf_guest_protocol::{CONTROL, Event, Mount, Report, Request, Stream, StreamKind, Task, read, write};
 use wharf_machine::Machine;
 use wharf_volumes::server::{Kind, Server, Volume};
@@ -42,7 +42,15 @@ pub fn be_keeper() -> Option<ExitCode> {
         return None;
     }
     let _ = rustix::process::setsid();
+    raise_descriptors();
     Some(if work(&arguments.collect::<Vec<_>>()).is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Have as many descriptors as are allowed: each file that a container has open in a volume takes one.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // With fewer, what needs more is refused.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn work(arguments: &[OsString]) -> Option<()> {
