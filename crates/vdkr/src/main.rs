@@ -5,6 +5,7 @@ mod commands;
 mod containers;
 mod format;
 mod keeper;
+mod lock;
 mod random;
 mod reach;
 mod settings;

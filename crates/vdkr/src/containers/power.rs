@@ -78,7 +78,7 @@ fn ended(folder: &Folder, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     loop {
         // A folder that is gone was one that vanishes.
-        if !folder.path().exists() || folder.lock().is_ok_and(|lock| lock.is_some()) {
+        if !folder.path().exists() || !folder.is_kept() {
             return true;
         }
         if Instant::now() >= deadline {

@@ -8,12 +8,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use wharf_guest_protocol::{Container, Text};
 use wharf_oci::Digest;
 use wharf_terminal::ui::Failure;
 
+use crate::lock;
 use crate::settings::Settings;
 
 /// What a container was made with.
@@ -268,7 +268,7 @@ impl Folder {
     pub fn state(&self) -> State {
         let state = fs::read(self.path.join("state.json")).ok().and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
         let mut state = state.unwrap_or_default();
-        if state.status.is_alive() && self.lock().is_ok_and(|lock| lock.is_some()) {
+        if state.status.is_alive() && !self.is_kept() {
             state.status = Status::Exited;
             state.exit_code = 137;
             state.error = Some("the process that kept it was killed".to_owned());
@@ -289,12 +289,12 @@ impl Folder {
     /// # Errors
     /// What the system says.
     pub fn lock(&self) -> io::Result<Option<File>> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(self.path.join("lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        lock::take(&self.path.join("lock"))
+    }
+
+    /// Whether somebody keeps it.
+    pub fn is_kept(&self) -> bool {
+        lock::is_taken(&self.path.join("lock"))
     }
 
     /// Remove it and its name.

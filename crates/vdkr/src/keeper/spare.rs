@@ -3,7 +3,7 @@
 //! QEMU translates what a guest executes when it is executed for the first time, and forgets its translations with the machine: most of the time
 //! from a restored machine to a running container is that. A spare has run a container before.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use wharf_guest_protocol::{Task, read};
 use wharf_machine::Networking;
@@ -23,6 +22,7 @@ use super::refusal::Refusal;
 use super::start::keeper;
 use super::{run, socket};
 use crate::containers::record::{Folder, MachineSize};
+use crate::lock;
 use crate::settings::Settings;
 
 /// How often a spare is warmed: twice, for some of what a container needs is only executed when there was one before.
@@ -60,9 +60,8 @@ impl Spare {
     /// The one that is ready, if one is.
     pub fn state(&self) -> Option<SpareState> {
         let state = serde_json::from_slice(&fs::read(self.folder.join("state.json")).ok()?).ok()?;
-        let lock = File::open(self.folder.join("lock")).ok()?;
         // Who is ready holds the lock.
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err().then_some(state)
+        lock::is_taken(&self.folder.join("lock")).then_some(state)
     }
 
     /// Connect to one of a size, which then waits for [`Ask::Take`] and for nobody else.
@@ -126,8 +125,7 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
     };
     let prepared = (|| {
         let gone = |error: io::Error| Refusal::of(&error);
-        let lock = File::options().write(true).create(true).truncate(false).open(folder.join("lock")).map_err(gone)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Refusal::new("there is one already"))?;
+        let lock = lock::take(&folder.join("lock")).map_err(gone)?.ok_or_else(|| Refusal::new("there is one already"))?;
         let size: MachineSize =
             serde_json::from_slice(&fs::read(folder.join("size.json")).map_err(gone)?).map_err(|error| gone(error.into()))?;
         let _ = fs::remove_file(folder.join("state.json"));
