@@ -22,6 +22,9 @@ fn a_container_in_the_background_is_seen_and_stopped_and_started_again() {
     assert!(vm.ok(&["ps"]).stdout.contains("(Paused)"));
     vm.run(&["exec", "long", "true"]).expect(125).says("paused");
     vm.ok(&["unpause", "long"]);
+    // It is the only one, so a shell is one in it.
+    let shell = vm.feed(&["vshell"], b"echo in''side; exit 4\n");
+    assert!(String::from_utf8_lossy(&shell.stdout).contains("\r\ninside\r\n") && shell.status.code() == Some(4), "{shell:?}");
     vm.ok(&["stop", "long"]);
     assert!(vm.machines().is_empty());
     assert_eq!(vm.ok(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "long"]).stdout.trim(), "exited 3");
@@ -35,6 +38,7 @@ fn a_container_in_the_background_is_seen_and_stopped_and_started_again() {
     assert_eq!(vm.ok(&["wait", "long"]).stdout.trim(), "3");
     vm.ok(&["rm", "long"]);
     vm.run(&["rm", "long"]).expect(1).says("No such container: long");
+    vm.run(&["vshell"]).says("no container runs").says("vdkr vshell IMAGE");
     assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
 }
 

@@ -115,7 +115,7 @@ pub struct Run {
 /// Options of `vshell`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Shell {
-    /// A container that runs, or an image [default: a shell of the virtual machine itself]
+    /// A container that runs, or an image [default: the one container that runs]
     #[arg(value_name = "CONTAINER|IMAGE")]
     pub target: Option<String>,
 }

@@ -51,9 +51,11 @@ pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
 
 /// A shell in a container that runs, or in a new one of an image.
 pub fn shell(settings: &Settings, options: &Shell) -> Result<ExitCode, Failure> {
-    let Some(target) = &options.target else {
-        return Err(Failure::new("a shell where?").hint("name a container that runs, or an image: `vdkr vshell IMAGE`"));
+    let target = match &options.target {
+        Some(target) => target.clone(),
+        None => the_one_that_runs(settings)?,
     };
+    let target = target.as_str();
     let words: Vec<std::ffi::OsString> = if super::exists(settings, target) {
         ["vdkr", "exec", "-it", target, "/bin/sh"].iter().map(Into::into).collect()
     } else {
@@ -63,5 +65,17 @@ pub fn shell(settings: &Settings, options: &Shell) -> Result<ExitCode, Failure> 
         crate::cli::Command::Exec(options) => exec(settings, &options),
         crate::cli::Command::Vrun(options) => super::run::run(settings, &options, super::make::EntryPoint::Cleared),
         _ => Err(Failure::new("a shell where?")),
+    }
+}
+
+/// The name of the only container that runs.
+fn the_one_that_runs(settings: &Settings) -> Result<String, Failure> {
+    let all = Containers::of(settings).all()?;
+    let running: Vec<_> =
+        all.into_iter().filter(|(.., state)| state.status == Status::Running).map(|(_, record, _)| record.name).collect();
+    match running.as_slice() {
+        [name] => Ok(name.clone()),
+        [] => Err(Failure::new("no container runs").hint("name an image: `vdkr vshell IMAGE`")),
+        names => Err(Failure::new("a shell where?").hint(format!("name a container: {}", names.join(", ")))),
     }
 }
