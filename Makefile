@@ -1,12 +1,15 @@
 # Each target is a script of its own, so that it can be run, and read, without make.
 
-.PHONY: help run test guest native bench fuzz lint clean
+.PHONY: help run vdkr test guest native bench fuzz lint clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 12
 
 run: ## installs what is missing, builds, starts the registry, pushes two images, pulls them back
 	@scripts/run
+
+vdkr: ## builds vdkr and the guest programs of its virtual machines
+	@scripts/vdkr
 
 test: ## installs what is missing, runs every test; ARGS="part of a name" for some
 	@scripts/test

@@ -11,7 +11,7 @@ use super::{Architecture, SetupError, elf};
 const FOLDER: &str = "VDKR_GUEST_DIR";
 
 /// Finds and reads the guest program: the one that was named; else `guest-ARCH` in the folder that `VDKR_GUEST_DIR` names; else
-/// `vdkr-guest-ARCH` beside this program or in `../lib/wharf`.
+/// `vdkr-guest-ARCH` beside this program, in `../lib/wharf` or in `../guest`.
 ///
 /// # Errors
 /// There is none; it is for another architecture, or not static.
@@ -43,6 +43,8 @@ fn candidates(folder: Option<OsString>, program: Option<&Path>, architecture: Ar
         found.push(folder.join(&name));
         if let Some(above) = folder.parent() {
             found.push(above.join("lib/wharf").join(&name));
+            // In a clone: the target folder, where `make guest` puts them.
+            found.push(above.join("guest").join(&name));
         }
     }
     found
@@ -68,6 +70,7 @@ mod tests {
             "/guests/vdkr-guest-aarch64",
             "/opt/bin/vdkr-guest-aarch64",
             "/opt/lib/wharf/vdkr-guest-aarch64",
+            "/opt/guest/vdkr-guest-aarch64",
         ];
         assert_eq!(found, expected.map(PathBuf::from));
         let found = candidates(Some("".into()), None, Architecture::Aarch64);
