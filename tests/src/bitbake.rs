@@ -1,6 +1,6 @@
 //! The real BitBake, from PyPI, over `meta-wharf` and a small core layer of the tests' own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
@@ -152,6 +152,44 @@ impl BitBake {
     #[track_caller]
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         self.run(arguments).expect(0)
+    }
+
+    /// Every task that targets need.
+    #[track_caller]
+    pub fn plan(&self, targets: &[&str]) -> Plan {
+        let ran = self.ok(&[&["-g"], targets].concat());
+        let graph = fs::read_to_string(self.path("task-depends.dot")).expect("the graph");
+        let task = |line: &str| {
+            let (task, label) = line.split_once(" [label=")?;
+            let file = label.trim_end_matches("\"]").rsplit("\\n").next()?;
+            Some((task.trim_matches('"').to_owned(), PathBuf::from(file)))
+        };
+        Plan { ran, tasks: graph.lines().filter_map(task).collect() }
+    }
+
+    /// Makes the build's folder a git repository with one commit on a branch, and gives the commit's short name.
+    pub fn committed(&self, branch: &str) -> String {
+        let build = self.path("");
+        let who = ["-C", build.to_str().expect("UTF-8"), "-c", "user.name=A", "-c", "user.email=a@example.org"];
+        let git = |arguments: &[&str]| run_tool("git", &[&who[..], arguments].concat(), None).trim().to_owned();
+        git(&["init", "--quiet", "--initial-branch", branch]);
+        git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+        git(&["rev-parse", "--short", "HEAD"])
+    }
+}
+
+/// What BitBake would do.
+pub struct Plan {
+    /// What it said.
+    pub ran: Ran,
+    /// The tasks, as `RECIPE.TASK`, each with the file of its recipe.
+    pub tasks: BTreeMap<String, PathBuf>,
+}
+
+impl Plan {
+    /// The recipes whose tasks they are, each with its file.
+    pub fn recipes(&self) -> BTreeMap<&str, &Path> {
+        self.tasks.iter().filter_map(|(task, file)| Some((task.rsplit_once('.')?.0, file.as_path()))).collect()
     }
 }
 

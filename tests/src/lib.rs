@@ -29,7 +29,7 @@ mod token_server;
 mod trace;
 mod vm;
 
-pub use bitbake::BitBake;
+pub use bitbake::{BitBake, Plan};
 pub use build::{Background, Build, pack};
 pub use check::{CODES, eventually, within};
 pub use command::{Ran, Wharf, run_tool};

@@ -36,11 +36,12 @@ fn image(bitbake: &BitBake, name: &str) -> (Value, Value) {
 
 /// The tasks of a recipe that ran.
 fn tasks(ran: &Ran, recipe: &str) -> Vec<String> {
-    let started = ran.stdout.lines().filter_map(|line| line.strip_prefix("NOTE: recipe ")?.strip_suffix(": Started"));
-    let mut tasks: Vec<_> = started
-        .filter(|line| line.starts_with(&format!("{recipe}-")))
-        .map(|line| line.rsplit(": task ").next().unwrap().to_owned())
-        .collect();
+    let started = ran.started();
+    let of_recipe = |line: &String| {
+        let (name, task) = line.split_once(' ')?;
+        name.starts_with(&format!("{recipe}-")).then(|| task.to_owned())
+    };
+    let mut tasks: Vec<_> = started.iter().filter_map(of_recipe).collect();
     tasks.sort();
     tasks
 }
@@ -144,14 +145,7 @@ ROOTFS_POSTPROCESS_COMMAND += "add_files"
 #[test]
 fn labels_say_where_an_image_comes_from() {
     let bitbake = BitBake::new();
-    let git = |arguments: &[&str]| {
-        let build = bitbake.path("");
-        let who = ["-C", build.to_str().unwrap(), "-c", "user.name=A", "-c", "user.email=a@example.org"];
-        run_tool("git", &[&who[..], arguments].concat(), None).trim().to_owned()
-    };
-    git(&["init", "--quiet", "--initial-branch", "feature/x"]);
-    git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
-    let commit = git(&["rev-parse", "--short", "HEAD"]);
+    let commit = bitbake.committed("feature/x");
     let given = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let date = "OCI_IMAGE_BUILD_DATE = \"2026-01-12T20:32:24Z\"\n";
     let created = given("created", "2026-01-12T20:32:24Z");

@@ -8,14 +8,7 @@ use wharf_tests::{BitBake, Wharf, run_tool};
 #[test]
 fn from_local_conf_to_a_pull() {
     let bitbake = BitBake::new();
-    let git = |arguments: &[&str]| {
-        let build = bitbake.path("");
-        let who = ["-C", build.to_str().unwrap(), "-c", "user.name=A", "-c", "user.email=a@example.org"];
-        run_tool("git", &[&who[..], arguments].concat(), None).trim().to_owned()
-    };
-    git(&["init", "--quiet", "--initial-branch", "master"]);
-    git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
-    let commit = git(&["rev-parse", "--short", "HEAD"]);
+    let commit = bitbake.committed("master");
 
     bitbake.configure("CONTAINER_REGISTRY_NAMESPACE = \"yocto\"\nCONTAINER_REGISTRY_INSECURE = \"1\"\n");
     bitbake.ok(&["container-base"]);

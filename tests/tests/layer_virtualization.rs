@@ -1,11 +1,10 @@
 //! `meta-wharf` beside meta-virtualization, whose names and structure a layer of the tests has: nothing clashes, whichever comes first.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be, in what its cases share as well")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
-use wharf_tests::{BitBake, Ran};
+use wharf_tests::BitBake;
 
 /// A build with both layers, meta-wharf before or after the other.
 fn beside(wharf_first: bool) -> BitBake {
@@ -15,22 +14,6 @@ fn beside(wharf_first: bool) -> BitBake {
     let two = if wharf_first { [&*wharf, &*virtualization] } else { [&*virtualization, &*wharf] };
     bitbake.layers(&[&core, two[0], two[1]]);
     bitbake
-}
-
-/// The recipe file of every recipe in a build, and its tasks.
-fn planned(bitbake: &BitBake, targets: &[&str]) -> (Ran, BTreeMap<String, PathBuf>, BTreeSet<String>) {
-    let ran = bitbake.ok(&[&["-g"], targets].concat());
-    let graph = fs::read_to_string(bitbake.path("task-depends.dot")).unwrap();
-    let (mut files, mut tasks) = (BTreeMap::new(), BTreeSet::new());
-    for line in graph.lines() {
-        if let Some((task, label)) = line.split_once(" [label=") {
-            let task = task.trim_matches('"').to_owned();
-            let file = label.trim_end_matches("\"]").rsplit("\\n").next().unwrap();
-            files.insert(task.rsplit_once('.').unwrap().0.to_owned(), PathBuf::from(file));
-            tasks.insert(task);
-        }
-    }
-    (ran, files, tasks)
 }
 
 /// Each name that both layers could have is theirs, once; ours have names of their own, and work.
@@ -47,7 +30,8 @@ fn nothing_clashes_in_either_order() {
             .chain(["docker-registry-config", "container-oci-registry-config", "container-base"])
             .collect();
         let ours = ["wharf-registry-index", "wharf-registry-populate"];
-        let (ran, files, _) = planned(&bitbake, &[&["world"][..], &theirs, &ours].concat());
+        let plan = bitbake.plan(&[&["world"][..], &theirs, &ours].concat());
+        let (ran, files) = (&plan.ran, plan.recipes());
         for word in ["WARNING", "ERROR", "Multiple", "multiple"] {
             assert!(!ran.stdout.contains(word) && !ran.stderr.contains(word), "{word}: {ran}");
         }
@@ -92,8 +76,9 @@ fn wharf_is_a_back_end_of_their_image_class() {
         assert_eq!(fs::read_to_string(layout.join("made-by")).unwrap(), "umoci\n");
 
         bitbake.configure("OCI_IMAGE_BACKEND = \"wharf\"\nOCI_LAYER_MODE = \"multi\"\nOCI_LAYERS = \"etc:directories:/etc\"");
-        let (_, files, tasks) = planned(&bitbake, &["container-base"]);
-        assert!(tasks.contains("container-base.do_image_oci"), "{tasks:?}");
+        let plan = bitbake.plan(&["container-base"]);
+        assert!(plan.tasks.contains_key("container-base.do_image_oci"), "{:?}", plan.tasks);
+        let files = plan.recipes();
         for name in ["wharf-native", "umoci-native"] {
             assert!(!files.contains_key(name), "{files:?}");
         }
