@@ -91,6 +91,11 @@ impl Vm {
         self.state.join("instances").join(&self.instance).join(self.arch)
     }
 
+    /// The folder of what all instances share: guest and snapshots.
+    pub fn shared(&self) -> PathBuf {
+        self.state.join(self.arch)
+    }
+
     /// A command line of `vdkr`.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = self.user();

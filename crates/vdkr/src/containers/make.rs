@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 
 use serde_json::Value;
 use wharf_guest_protocol::{Container, Mount, Network, Process, Text};
@@ -180,6 +181,8 @@ fn shared(settings: &Settings, volume: &values::Volume) -> Result<Shared, Failur
             .hint("the folder, or the file, has to be there")
     };
     if is_name {
+        // Others are kept out above it: within, it is for all users of a container.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(settings.state().join("volumes")).map_err(failed)?;
         fs::create_dir_all(&source).map_err(failed)?;
     }
     let source = fs::canonicalize(&source).map_err(failed)?;

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -175,7 +175,10 @@ impl Containers {
             other => other.map_err(failed)?,
         }
         let folder = Folder { path: self.path.join(id) };
-        let made = fs::create_dir(&folder.path)
+        // Its environment may hold secrets, and its log may tell them: neither is for other users.
+        let made = fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder.path)
             .and_then(|()| write_json(&folder.path.join("state.json"), &State::default()))
             .and_then(|()| write_json(&folder.path.join("record.json"), record));
         if let Err(error) = made {
