@@ -36,6 +36,8 @@ fn a_container_in_the_background_is_seen_and_stopped_and_started_again() {
     vm.run(&["rm", "long"]).expect(1).says("is running").says("rm -f");
     vm.ok(&["kill", "-s", "TERM", "long"]);
     assert_eq!(vm.ok(&["wait", "long"]).stdout.trim(), "3");
+    let counted = vm.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
+    assert!(counted.stdout.contains("Containers 1 0\n") && counted.stdout.contains("File systems 1 0\n"), "{counted}");
     vm.ok(&["rm", "long"]);
     vm.run(&["rm", "long"]).expect(1).says("No such container: long");
     vm.run(&["vshell"]).says("no container runs").says("vdkr vshell IMAGE");

@@ -9,7 +9,7 @@ use serde_json::json;
 use wharf_terminal::ui::Failure;
 
 use crate::cli::system::Df;
-use crate::containers;
+use crate::containers::{self, record::Containers};
 use crate::format::{Format, ago, print_list, size};
 use crate::settings::Settings;
 use crate::store::{self, Store};
@@ -60,14 +60,20 @@ pub fn run(settings: &Settings, options: &Df) -> Result<ExitCode, Failure> {
     let of_images = bytes_of(store.folder());
     let row = |kind: &str, total: usize, active: usize, bytes: u64, free: u64| json!({"Type": kind, "TotalCount": total.to_string(), "Active": active.to_string(), "Size": size(bytes), "Reclaimable": size(free.min(bytes))});
     let count = |folder: &str| fs::read_dir(state.join(folder)).into_iter().flatten().count();
+    // Each has a folder; the files beside them are about all of them.
+    let machines = fs::read_dir(state.join("machines")).into_iter().flatten().flatten();
+    let machines = machines.filter(|entry| entry.path().is_dir()).count();
     let active = images.iter().filter(|image| used.contains(&image.id)).count();
     let folder = |name: &str| bytes_of(&state.join(name));
     let downloads = folder("downloads");
+    let all = Containers::of(settings).all()?;
+    let (running, others): (Vec<_>, Vec<_>) = all.iter().partition(|(.., state)| state.status.is_alive());
+    let stopped = others.iter().map(|(folder, ..)| bytes_of(folder.path())).sum();
     let rows = [
         row("Images", images.len(), active, of_images, unused),
-        row("File systems", count("rootfs"), 0, folder("rootfs"), folder("rootfs")),
-        row("Containers", count("containers"), 0, folder("containers"), 0),
-        row("Machines", count("machines"), 0, folder("machines"), folder("machines")),
+        row("File systems", count("rootfs/layers"), 0, folder("rootfs"), folder("rootfs")),
+        row("Containers", all.len(), running.len(), folder("containers"), stopped),
+        row("Machines", machines, 0, folder("machines"), folder("machines")),
         row("Downloads", count("downloads"), 0, downloads, downloads),
     ];
     let columns =
