@@ -12,6 +12,8 @@ fn what_is_missing_is_named_with_the_way_out() {
     let vm = Vm::new("x86_64").env("VDKR_QEMU", "/bin/true");
     vm.run(&["run", "--rm", "box", "true"]).expect(125).says("7.2");
     let vm = Vm::new("x86_64");
+    let ran = vm.run(&["run", "--rm", "-m", "99999g", "box", "true"]).expect(125);
+    ran.says("is more than this computer has").says("hint: ").is_silent_on("first use");
     let elsewhere = vm.own().join("elsewhere");
     let root = vm.image_folder();
     vm.elsewhere(&elsewhere, &["vimport", root.to_str().expect("UTF-8"), "box"]).expect(0);

@@ -52,7 +52,7 @@ pub enum MachineError {
     #[error("the guest cannot get ready: {0}")]
     Guest(String),
     /// A file or a socket.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// What was being done.
         what: String,

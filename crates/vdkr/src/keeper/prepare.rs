@@ -37,6 +37,12 @@ pub struct Places {
 /// # Errors
 /// No QEMU, no kernel.
 pub fn shape(places: &Places, size: MachineSize) -> Result<Shape, Refusal> {
+    let host = rustix::system::sysinfo();
+    let installed = (u64::from(host.mem_unit) * host.totalram) >> 20;
+    if size.memory > installed {
+        let refusal = Refusal::new(format!("a machine of {} MiB is more than this computer has: {installed} MiB", size.memory));
+        return Err(refusal.hint("give --memory or -m less"));
+    }
     let given = std::env::var_os("VDKR_QEMU").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let qemu = Qemu::find(places.architecture, given.as_deref(), &path, &places.shared.join("machines"))?;
