@@ -128,3 +128,27 @@ apt_apart() {
         -o "Dir::State::status=$1/status" -o "Dir::Cache=$1/cache" -o Acquire::Languages=none
     )
 }
+
+# fetch_busybox ARCHITECTURE FOLDER: has FOLDER/busybox be a static busybox for an architecture, as the distribution names it; it is not installed.
+# Distributions that keep the architecture apart from what this machine's lists name do not offer it; then FOLDER/not-offered is there, and it is
+# not asked for again.
+fetch_busybox() {
+    local folder=$2 here
+    [[ ! -e $folder/busybox && ! -e $folder/not-offered ]] || return 0
+    step fetch "busybox for $1"
+    mkdir -p "$folder"
+    here=$(mktemp -d)
+    apt_apart "$here" "$1"
+    # One of several sources may have nothing for it.
+    apt-get -qq "${apt_options[@]}" update 2>/dev/null || true
+    if (cd "$here/packages" && apt-get -qq "${apt_options[@]}" download "busybox-static:$1" 2>/dev/null) &&
+        dpkg-deb --extract "$here"/packages/*.deb "$here/unpacked"; then
+        # /bin and /usr/bin are one in newer releases.
+        find "$here/unpacked" -path '*bin/busybox' -type f -exec install -m 755 {} "$folder/busybox" \;
+    fi
+    if [[ ! -e $folder/busybox ]]; then
+        step fetch "no busybox for $1 is offered here; what needs it does without"
+        : >"$folder/not-offered"
+    fi
+    rm -rf "$here"
+}

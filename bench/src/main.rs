@@ -16,6 +16,7 @@ mod report;
 mod rootfs;
 mod rows;
 mod stats;
+mod vdkr;
 mod wrk;
 
 use std::process::ExitCode;

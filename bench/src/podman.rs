@@ -54,6 +54,16 @@ impl Podman {
         self.run(&["push", "--quiet", "--tls-verify=false", "--compression-format=zstd:chunked", image, &to])
     }
 
+    /// Adds the image of an archive.
+    pub fn load(&self, archive: &Path) -> Result<Took> {
+        self.run(&["load", "--quiet", "--input", &archive.to_string_lossy()])
+    }
+
+    /// Lists the images.
+    pub fn images(&self) -> Result<Took> {
+        self.run(&["images"])
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<Took> {
         let at = |name: &str| self.folder.join(name);
         let mut command = Command::new("unshare");

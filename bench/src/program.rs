@@ -1,5 +1,6 @@
 //! Commands that are measured from their start to their exit.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Took {
     pub seconds: f64,
     /// Megabytes of memory at most (VmHWM), pages of files that it maps included. Of the process itself, not of its children.
     pub peak: f64,
+    /// The same of those processes together that it started itself.
+    pub children: f64,
 }
 
 /// The program, with none of the settings that the caller's environment may have for it.
@@ -42,24 +45,28 @@ pub fn run(command: &mut Command) -> Result<Took> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
     let begun = Instant::now();
     let mut child = command.spawn().context(&name)?;
-    let status = format!("/proc/{}/status", child.id());
+    let pid = child.id();
     let ended = AtomicBool::new(false);
-    let (waited, seconds, peak) = std::thread::scope(|scope| {
+    let (waited, seconds, (peak, children)) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
-            let mut peak: f64 = 0.0;
+            let (mut peak, mut children): (f64, BTreeMap<u32, f64>) = (0.0, BTreeMap::new());
             while !ended.load(Ordering::Relaxed) {
-                peak = peak.max(highest(&status));
+                peak = peak.max(highest(pid));
+                for child in children_of(pid) {
+                    let known = children.entry(child).or_default();
+                    *known = known.max(highest(child));
+                }
                 std::thread::sleep(SAMPLE);
             }
-            peak
+            (peak, children.values().sum())
         });
         let waited = child.wait();
         let seconds = begun.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
-        (waited, seconds, sampler.join().unwrap_or(f64::NAN))
+        (waited, seconds, sampler.join().unwrap_or((f64::NAN, f64::NAN)))
     });
     let waited = waited?;
-    if waited.success() { Ok(Took { seconds, peak }) } else { Err(failed(&name, &waited.to_string(), said)) }
+    if waited.success() { Ok(Took { seconds, peak, children }) } else { Err(failed(&name, &waited.to_string(), said)) }
 }
 
 /// The failure of a command, with the last of what it said.
@@ -72,9 +79,15 @@ fn failed(name: &str, how: &str, mut said: fs::File) -> Failure {
     Failure::new(format!("{name}: {how}: {last}"))
 }
 
+/// The processes that the first thread of a process started, and that have not ended.
+fn children_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The most memory that a process has had so far, in megabytes; nothing for one that is gone.
-fn highest(status: &str) -> f64 {
-    let text = fs::read_to_string(status).unwrap_or_default();
+fn highest(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default();
     kibibytes * 1024.0 / 1e6
@@ -89,7 +102,7 @@ mod tests {
     fn a_failure_says_what_the_command_said() {
         let failure = run(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
         assert!(failure.contains("no such thing") && failure.contains('3'), "{failure}");
-        let took = run(Command::new("sh").args(["-c", "sleep 0.05"])).unwrap();
-        assert!(took.seconds >= 0.05 && took.peak > 0.0, "{took:?}");
+        let took = run(Command::new("sh").args(["-c", "sleep 0.05; true"])).unwrap();
+        assert!(took.seconds >= 0.05 && took.peak > 0.0 && took.children > 0.0, "{took:?}");
     }
 }

@@ -56,6 +56,34 @@ fn it_is_written_where_it_is_wanted() {
     assert_eq!(fs::read_to_string(&script).expect("the script"), written);
 }
 
+/// Beside it lies what vdkr takes over: the registry by the name that a guest has for this machine.
+#[test]
+fn vdkr_is_told_of_the_registry() {
+    let build = Build::new();
+    let conf = build.path("container-registry/vdkr.conf");
+    let written = |wharf: &Wharf| {
+        wharf.ok(&["script"]);
+        let text = fs::read_to_string(&conf).expect("vdkr.conf");
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let local = build.wharf.env("CONTAINER_REGISTRY_URL", "localhost:5000");
+    assert_eq!(written(&local), ["registry=10.0.2.2:5000/yocto", "secure=0", "insecure-registries=10.0.2.2:5000"]);
+    let others =
+        local.env("DOCKER_REGISTRY_INSECURE", "127.0.0.1:5000 build.example:80").env("CONTAINER_REGISTRY_NAMESPACE", "a/b");
+    let lines = written(&others);
+    assert_eq!(lines, ["registry=10.0.2.2:5000/a/b", "secure=0", "insecure-registries=10.0.2.2:5000 build.example:80"]);
+    let secure = build.wharf.env("CONTAINER_REGISTRY_URL", "build.example").env("CONTAINER_REGISTRY_SECURE", "1");
+    let ca = format!("ca-cert=\"{}\"", build.path("pki/ca.crt").display());
+    assert_eq!(
+        written(&secure.env("CONTAINER_REGISTRY_CA_CERT", "pki/ca.crt")),
+        ["registry=build.example/yocto", "secure=1", &ca]
+    );
+    // A script that lies elsewhere says nothing of the storage folder.
+    fs::remove_file(&conf).expect("vdkr.conf");
+    build.wharf.ok(&["script", "-o", "registry.sh"]);
+    assert!(!conf.exists());
+}
+
 /// From any folder, without the build's environment, it pushes what the build made to the build's registry.
 #[test]
 fn it_needs_no_environment_of_the_build() {

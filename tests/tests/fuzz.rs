@@ -12,7 +12,7 @@ use wharf_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use wharf_registry::fuzzing;
 use wharf_tests::SmallDisk;
 use wharf_volumes::frame;
-use wharf_volumes::server::{Owner, Server, Volume};
+use wharf_volumes::server::{Server, Volume};
 
 /// Longer inputs cost time and find nothing that shorter ones do not: the grammars have no long-range rules but lengths,
 /// of which the longest is a name's 255 bytes.
@@ -173,7 +173,7 @@ fn volume_requests() {
     std::fs::write(&outside, "canary").expect("a file");
     std::os::unix::fs::symlink("../outside", inside.join("l")).expect("a link");
     let server = Server::new();
-    let volume = Volume { id: 1, path: inside, read_only: false, owner: Owner::ROOT };
+    let volume = Volume { id: 1, path: inside, read_only: false };
     server.add(&volume).expect("a volume");
 
     let init = request(26, 0, &body(&[(31 << 32) | 7, u64::MAX], b""));

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be, in what its cases share as well")]
 
 use serde_json::Value;
-use wharf_tests::{BitBake, run_tool};
+use wharf_tests::{BitBake, Wharf, run_tool};
 
-/// An image is built, the script written, the registry started by it, the image pushed, and pulled and inspected by others.
+/// An image is built, the script written, the registry started by it, the image pushed, and pulled and inspected by others, vdkr among them.
 #[test]
 fn from_local_conf_to_a_pull() {
     let bitbake = BitBake::new();
@@ -36,5 +36,14 @@ fn from_local_conf_to_a_pull() {
     assert_eq!(labels.as_object().unwrap().len(), 3, "{labels}");
     let tags: Vec<_> = inspected["RepoTags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
     assert!(tags.len() == 2 && tags.contains(&"latest"), "{tags:?}");
+    // The build has told vdkr of its registry: nothing is configured, and no host is named.
+    let home = tempfile::tempdir().unwrap();
+    let vdkr = Wharf::vdkr(home.path()).without("VDKR_CONFIG_DEFAULTS").env("VDKR_ARCH", "x86_64");
+    let pulled = format!("10.0.2.2:{}/yocto/container-base:latest", bitbake.port);
+    let mut below = vdkr.command(&["pull", "container-base"]);
+    let output = below.current_dir(bitbake.path("container-registry")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("Source: {pulled}")), "{output:?}");
+    vdkr.ok(&["image", "inspect", &pulled]);
     script.ok(&["stop"]);
 }

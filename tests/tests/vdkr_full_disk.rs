@@ -1,7 +1,7 @@
 //! A disk that is full: what was to be done is not done, that is said with the way out, nothing that was there is lost, and with room it goes on.
 
 use std::fs;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
 
 use serde_json::json;
 use wharf_tests::{Ran, Server, SmallDisk, Vm, archive, image_of, random, within};
@@ -58,32 +58,42 @@ fn an_image_that_does_not_fit() {
     vm.ok(&["load", "-i", saved.to_str().expect("UTF-8")]);
 }
 
-/// A container that finds no room for its changes waits until there is some, and is told about; nothing it wrote is lost.
+/// A container that finds no room for its changes waits until there is some, and that is told; nothing it wrote is lost.
 #[test]
 fn a_container_that_fills_the_disk() {
     let Some(disk) = SmallDisk::mount() else { return };
     let vm = Vm::new("x86_64");
     vm.move_to(&disk.point());
     vm.ok(&["run", "-d", "--name", "writer", "box", "sh", "-c", "echo before > /kept; sync; sleep 600"]);
-    vm.ok(&["exec", "writer", "cat", "/kept"]);
+    let kept = || vm.run(&["exec", "writer", "cat", "/kept"]).stdout == "before\n";
+    within(60, "what it wrote", kept);
+    let write = |name: &str| {
+        let script = format!("head -c 8000000 /dev/urandom > /{name} && md5sum < /{name} && sync && echo written");
+        let mut child = vm.start(&["exec", "writer", "sh", "-c", &script]);
+        let mut told = String::new();
+        BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut told).expect("word of the full disk");
+        assert!(told.contains("disk is full") && told.contains("waits until there is room"), "{told}");
+        child
+    };
     leave(&disk, 2 * MIB);
-    let child = vm.start(&[
-        "exec",
-        "writer",
-        "sh",
-        "-c",
-        "head -c 8000000 /dev/urandom > /large && md5sum < /large && sync && echo written",
-    ]);
-    std::thread::sleep(Duration::from_secs(5));
-    within(60, "word of the full disk", || vm.ok(&["logs", "writer"]).stderr.contains("disk is full"));
+    let mut child = write("large");
+    assert_eq!(child.try_wait().expect("a state"), None);
     disk.drain();
     let output = child.wait_with_output().expect("an end");
-    let written = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(written.ends_with("written\n"), "{written} {}", String::from_utf8_lossy(&output.stderr));
+    let written = String::from_utf8(output.stdout).expect("UTF-8");
+    let sum = written.strip_suffix("written\n").unwrap_or_else(|| panic!("{written}"));
     vm.ok(&["stop", "-t", "0", "writer"]);
     vm.ok(&["start", "writer"]);
-    let ran = vm.ok(&["exec", "writer", "sh", "-c", "md5sum < /large; cat /kept"]);
-    assert_eq!(ran.stdout, format!("{}before\n", written.trim_end_matches("written\n")));
+    assert_eq!(vm.ok(&["exec", "writer", "sh", "-c", "md5sum < /large; cat /kept"]).stdout, format!("{sum}before\n"));
+    // One that waits is killed all the same.
+    leave(&disk, 2 * MIB);
+    let child = write("more");
+    vm.ok(&["kill", "writer"]);
+    assert!(!child.wait_with_output().expect("an end").status.success());
+    assert!(vm.machines().is_empty());
+    disk.drain();
+    vm.ok(&["start", "writer"]);
+    assert!(kept());
 }
 
 /// Without room for what a container is made of, none is.

@@ -144,7 +144,7 @@ fn the_guests_name_of_this_machine_means_the_loopback() {
     kept.ok(&["vconfig", "registry", "--reset"]);
     // What is there is found all the same, as long as it is clear what is meant; what is to be run is Docker Hub's again.
     assert_eq!(kept.ok(&["inspect", "-f", "{{.Id}}", "app"]).stdout.trim(), config_digest(&own));
-    kept.fails(&["pull", "app"]).says("docker.io/library/app:latest");
+    kept.fails(&["pull", "app"]).says("docker.io/library/app not found");
     kept.fails(&["inspect", "other"]).says("No such image: other");
     kept.fails(&["inspect", "pp"]).says("No such image: pp");
     kept.ok(&["tag", "app", "example.org/some/app"]);

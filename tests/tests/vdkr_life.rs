@@ -109,6 +109,30 @@ fn volumes_are_the_folders_of_this_machine() {
     let one = format!("{}:/etc/one", file.to_str().expect("UTF-8"));
     assert_eq!(vm.ok(&["run", "--rm", "-v", &one, "box", "cat", "/etc/one"]).stdout, "from here\n");
     vm.run(&["run", "--rm", "-v", "/no/such/folder:/x", "box", "true"]).expect(125).says("/no/such/folder");
+    // Another user of the container has the caller's rights as well.
+    fs::write(folder.join("private"), "private\n").expect("a file");
+    for path in [&folder, &folder.join("private")] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("an owner");
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("permissions");
+    }
+    let script = "cat /shared/private && echo web > /shared/web && stat -c %U:%G /shared/web";
+    assert_eq!(vm.ok(&["run", "--rm", "-u", "web", "-v", &volume, "box", "sh", "-c", script]).stdout, "private\nweb:www\n");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("web")).expect("a file")), 65534);
+}
+
+/// A shell's soft limit of descriptors is no limit for the files that a container has open in a volume.
+#[test]
+fn many_files_of_a_volume_are_open_at_once() {
+    let vm = Vm::new("x86_64");
+    fs::write(vm.own().join("here"), "text").expect("a file");
+    let volume = format!("{}:/shared", vm.own().display());
+    let script = "for i in $(seq 100); do sleep 30 </shared/here & done; cat /shared/here";
+    let inner = vm.command(&["run", "--rm", "-v", &volume, "box", "sh", "-c", script]);
+    let mut command = std::process::Command::new("prlimit");
+    command.arg("--nofile=64:4096").arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().expect("prlimit");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "text", "{output:?}");
 }
 
 #[test]

@@ -94,18 +94,30 @@ fn an_image_of_another_architecture_is_refused() {
     assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
 }
 
-/// Two that run an image for the first time, and need a machine of a new size for it, do not stand in each other's way.
+/// Two that run an image for the first time, where no machine was made ready yet, do not stand in each other's way.
 #[test]
 fn the_first_use_may_be_twice_at_once() {
     let vm = Vm::new("x86_64");
-    fs::remove_dir_all(vm.state().join("rootfs")).expect("what was made ready");
-    let running: Vec<_> = (0..2).map(|n| vm.start(&["--memory", "384m", "run", "--rm", "box", "echo", &n.to_string()])).collect();
-    for (n, child) in running.into_iter().enumerate() {
-        let output = child.wait_with_output().expect("an end");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{n}\n"), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success());
-    }
-    assert_eq!((layers(&vm).len(), vm.machines()), (1, Vec::new()));
+    let elsewhere = vm.own().join("elsewhere");
+    let guest = vm.state().ancestors().nth(3).expect("the state folder").join("x86_64/guest");
+    fs::create_dir_all(elsewhere.join("x86_64")).expect("a state folder");
+    let copy = elsewhere.join("x86_64/guest");
+    run_tool("cp", &["-r", guest.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")], None);
+    run_tool("chown", &["-R", "65534:65534", elsewhere.to_str().expect("UTF-8")], None);
+    vm.elsewhere(&elsewhere, &["vimport", vm.image_folder().to_str().expect("UTF-8"), "box"]).expect(0);
+    fs::remove_dir_all(elsewhere.join("x86_64/rootfs")).expect("what was made ready");
+    let said = std::thread::scope(|scope| {
+        let run = |word: &'static str| vm.elsewhere(&elsewhere, &["run", "--rm", "box", "echo", word]).expect(0);
+        let both = ["one", "two"].map(|word| (word, scope.spawn(move || run(word))));
+        both.map(|(word, ran)| {
+            let ran = ran.join().expect("an end");
+            assert_eq!(ran.stdout, format!("{word}\n"), "{ran}");
+            ran.stderr
+        })
+    });
+    assert!(said.iter().filter(|said| said.contains("first use of")).count() >= 1, "{said:?}");
+    let of = |folder: &str| fs::read_dir(elsewhere.join("x86_64").join(folder)).expect("a folder").count();
+    assert_eq!(of("rootfs/layers"), 1);
 }
 
 /// A state that vanishes with the command takes kernel and snapshots from the one that stays.

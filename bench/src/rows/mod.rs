@@ -18,6 +18,10 @@ mod seed;
 mod start;
 mod update;
 mod upload;
+mod vdkr_images;
+mod vdkr_memory;
+mod vdkr_pull;
+mod vdkr_run;
 mod versions;
 
 /// One row.
@@ -62,4 +66,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "update-podman", title: "podman's update from one version of it to the next", run: update::by_podman },
     Row { name: "update-pull", title: "the same by `wharf pull`, gzip", run: update::by_wharf },
     Row { name: "update-chunked", title: "the same by `wharf pull`, zstd:chunked", run: update::by_wharf_chunked },
+    Row { name: "vdkr-run", title: "`vdkr run`, both architectures, without KVM", run: vdkr_run::run },
+    Row { name: "vdkr-images", title: "`vdkr images` of 100 images", run: vdkr_images::run },
+    Row { name: "vdkr-pull", title: "`vdkr pull` of a 100 MB image until it is ready to run", run: vdkr_pull::run },
+    Row { name: "vdkr-memory", title: "vdkr's own memory beside QEMU", run: vdkr_memory::run },
 ];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Accelerator, Architecture, Shape};
+use crate::{Architecture, Shape};
 
 /// The size of the disk that holds an image, in bytes. Devices are fixed when the snapshot is taken, so every image comes on a disk of this size.
 pub const IMAGE_DISK: u64 = 1 << 40;
@@ -77,7 +77,7 @@ pub fn arguments(shape: &Shape, wires: Wires, from: From<'_>, disks: Option<&Dis
     let mut add = |option: &str, value: String| all.extend([option.into(), value.into()]);
     add("-name", "vdkr".to_owned());
     add("-machine", machine(shape));
-    add("-accel", accelerator(shape));
+    add("-accel", "tcg,thread=multi".to_owned());
     add("-cpu", processor(shape).to_owned());
     add("-smp", shape.cpus.to_string());
     add("-m", format!("{}M", shape.memory));
@@ -128,19 +128,11 @@ fn machine(shape: &Shape) -> String {
     }
 }
 
-fn accelerator(shape: &Shape) -> String {
-    match shape.accelerator {
-        Accelerator::Tcg => "tcg,thread=multi".to_owned(),
-        Accelerator::Kvm => "kvm".to_owned(),
-    }
-}
-
 /// The processor that builds' images need: x86-64-v3 and ARMv8.2, with 32-bit programs.
 fn processor(shape: &Shape) -> &'static str {
-    match (shape.accelerator, shape.architecture) {
-        (Accelerator::Kvm, _) => "host",
-        (Accelerator::Tcg, Architecture::X86_64) => "Haswell-noTSX",
-        (Accelerator::Tcg, Architecture::Aarch64) => "cortex-a76",
+    match shape.architecture {
+        Architecture::X86_64 => "Haswell-noTSX",
+        Architecture::Aarch64 => "cortex-a76",
     }
 }
 

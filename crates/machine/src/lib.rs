@@ -8,7 +8,6 @@
 //! again. A machine ends with the process that started it.
 #![deny(unsafe_code)]
 
-mod accelerator;
 mod architecture;
 mod clock;
 mod command;
@@ -18,8 +17,8 @@ mod monitor;
 mod qemu;
 mod shape;
 mod snapshot;
+mod watch;
 
-pub use accelerator::Accelerator;
 pub use architecture::{Architecture, UnknownArchitecture};
 pub use command::{Disks, Forward, IMAGE_DISK, Networking};
 pub use error::MachineError;
@@ -27,3 +26,4 @@ pub use machine::Machine;
 pub use qemu::Qemu;
 pub use shape::Shape;
 pub use snapshot::Snapshot;
+pub use watch::Watch;

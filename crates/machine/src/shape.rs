@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Accelerator, Architecture, MachineError, Qemu};
+use crate::{Architecture, MachineError, Qemu};
 
 /// Changes when a snapshot made by an earlier version of this crate cannot be restored by it any more.
 const FORM: u32 = 2;
@@ -18,8 +18,6 @@ pub struct Shape {
     pub qemu: Qemu,
     /// Its architecture.
     pub architecture: Architecture,
-    /// What executes its instructions.
-    pub accelerator: Accelerator,
     /// Its memory, in MiB.
     pub memory: u64,
     /// Its processors.
@@ -46,7 +44,7 @@ impl Shape {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         };
-        add(&format!("{FORM} {} {} {} {} {}", self.architecture, self.accelerator.name(), self.memory, self.cpus, self.disk));
+        add(&format!("{FORM} {} {} {} {}", self.architecture, self.memory, self.cpus, self.disk));
         add(&self.qemu.version);
         add(&self.program);
         for (what, path) in [("kernel", &self.kernel), ("initial file system", &self.initramfs)] {

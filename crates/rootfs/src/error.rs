@@ -63,7 +63,6 @@ impl RootfsError {
         match self {
             Self::Missing(_) | Self::Damaged { .. } => Some("pull the image again"),
             Self::NoMke2fs => Some("install e2fsprogs"),
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some("the disk is full: make room on it"),
             Self::Layer(_) | Self::Digest { .. } | Self::TooMuch(_) | Self::File { .. } | Self::Disk { .. } => None,
         }
     }

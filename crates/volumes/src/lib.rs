@@ -9,7 +9,10 @@
 //! and an ordinary user has 1,024 descriptors.
 
 pub mod frame;
+mod owner;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "server")]
 pub mod server;
+
+pub use owner::Owner;

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::frame;
+use crate::owner::Owner;
 
 /// A thread here only copies.
 const STACK: usize = 128 << 10;
@@ -62,14 +63,15 @@ impl Relay {
         Ok(Self { shared })
     }
 
-    /// Mounts a volume on `target`, a file for a volume that is a file, else a folder. It ends when it is unmounted.
+    /// Mounts a volume on `target`, a file for a volume that is a file, else a folder. It ends when it is unmounted. The files of the host's caller
+    /// belong to `owner` in it: the container's user.
     ///
     /// Setuid programs have no effect and devices cannot be opened, as everything in it is as the host's user wants it. Whether the server has the
     /// volume shows at its first use.
     ///
     /// # Errors
     /// `/dev/fuse` cannot be opened (no module `fuse`), or the kernel refuses the mount.
-    pub fn mount(&self, volume: u32, target: &Path, read_only: bool) -> io::Result<()> {
+    pub fn mount(&self, volume: u32, target: &Path, read_only: bool, owner: Owner) -> io::Result<()> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let device = Arc::new(rustix::fs::open("/dev/fuse", flags, Mode::empty())?);
         let root_mode = std::fs::metadata(target)?.mode() & 0o170_000;
@@ -82,6 +84,10 @@ impl Relay {
         let mut flags = MountFlags::NODEV | MountFlags::NOSUID;
         if read_only {
             flags |= MountFlags::RDONLY;
+        }
+        {
+            let _turn = lock(&self.shared.writing);
+            (&self.shared.port).write_all(&frame::owner(volume, owner))?;
         }
         // Before the mount, after which the first request may be there.
         let mounted = Mounted { device: Arc::clone(&device), target: target.to_owned() };

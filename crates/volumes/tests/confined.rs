@@ -162,12 +162,12 @@ fn a_single_file() {
 /// What is neither file nor folder, and what is not there, is refused with its reason; a link is followed once, when it is given.
 #[test]
 fn what_can_be_shared() {
-    use wharf_volumes::server::{Error, Kind, Owner, Server, Volume};
+    use wharf_volumes::server::{Error, Kind, Server, Volume};
     let scratch = tempfile::tempdir().unwrap();
     sh(scratch.path(), "mkfifo pipe; mkdir d; ln -s d link; echo >f");
     chown(scratch.path().join("f"), None, None).unwrap();
     let server = Server::new();
-    let add = |id, name: &str| server.add(&Volume { id, path: scratch.path().join(name), read_only: false, owner: Owner::ROOT });
+    let add = |id, name: &str| server.add(&Volume { id, path: scratch.path().join(name), read_only: false });
     assert!(matches!(add(1, "pipe"), Err(Error::Open { .. })));
     assert!(matches!(add(1, "missing"), Err(Error::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound));
     assert_eq!(add(1, "link").unwrap(), Kind::Folder);

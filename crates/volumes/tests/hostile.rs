@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 use wharf_volumes::frame;
-use wharf_volumes::server::{Error, Owner, Server, Volume};
+use wharf_volumes::server::{Error, Server, Volume};
 
 struct Guest {
     port: UnixStream,
@@ -29,7 +29,7 @@ impl Guest {
         let folder = tempfile::tempdir().unwrap();
         let (port, theirs) = UnixStream::pair().unwrap();
         let server = Server::new();
-        server.add(&Volume { id: 1, path: folder.path().into(), read_only: false, owner: Owner::ROOT }).unwrap();
+        server.add(&Volume { id: 1, path: folder.path().into(), read_only: false }).unwrap();
         let server = std::thread::spawn(move || server.serve(&theirs, &theirs));
         Self { port, server, folder }
     }

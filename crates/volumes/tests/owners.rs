@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use stage::{Options, Stage, USER, sh};
-use wharf_volumes::server::Owner;
+use wharf_volumes::Owner;
 
 /// The container's root makes files: they are the caller's on the host, and root's where it looks.
 #[test]

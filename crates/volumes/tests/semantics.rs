@@ -16,6 +16,7 @@ use rustix::fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, SeekFrom, Xat
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use stage::{Stage, sh};
+use wharf_volumes::Owner;
 use wharf_volumes::relay::Relay;
 
 fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Errno {
@@ -324,7 +325,7 @@ impl Silent {
     fn mount(target: PathBuf) -> Self {
         fs::create_dir_all(&target).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        Relay::new(ours.into()).unwrap().mount(1, &target, false).unwrap();
+        Relay::new(ours.into()).unwrap().mount(1, &target, false, Owner::ROOT).unwrap();
         Self { target, _server: theirs }
     }
 }
@@ -374,7 +375,7 @@ fn without_its_server_a_mount_fails() {
     let scratch = tempfile::tempdir().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let relay = Relay::new(ours.into()).unwrap();
-    relay.mount(1, scratch.path(), false).unwrap();
+    relay.mount(1, scratch.path(), false, Owner::ROOT).unwrap();
     let path = scratch.path().join("f");
     let waiting = std::thread::spawn(move || fs::metadata(path));
     std::thread::sleep(Duration::from_millis(100));

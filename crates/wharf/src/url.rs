@@ -93,6 +93,13 @@ impl RegistryUrl {
         ListenAddress { host: host.to_owned(), port: self.port.unwrap_or(HTTP) }
     }
 
+    /// The same address as a guest of QEMU's user network has it.
+    #[must_use]
+    pub fn seen_from_guest(&self) -> Self {
+        let host = if self.is_local() { HOST_SEEN_FROM_GUEST } else { &self.host };
+        Self { host: host.to_owned(), ..self.clone() }
+    }
+
     /// `HOST[:PORT]` as it stands in the name of an image.
     pub fn authority(&self) -> String {
         match (self.host.contains(':'), self.port) {

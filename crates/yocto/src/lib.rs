@@ -12,5 +12,6 @@ pub mod git;
 pub mod labels;
 pub mod script;
 pub mod tags;
+pub mod vdkr_conf;
 pub mod version;
 pub mod words;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 use wharf_guest_protocol::{Container, Mount, Network, Process};
+use wharf_volumes::Owner;
 use wharf_volumes::relay::Relay;
 
 use crate::disks::Disks;
@@ -37,7 +38,7 @@ impl Running {
     /// A disk that cannot be mounted, a user who is not there, a program that cannot be run.
     pub fn start(runtime: &Runtime, volumes: &Relay, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
         let disks = Disks::mount()?;
-        mount_volumes(volumes, &container)?;
+        mount_volumes(volumes, &container, disks.root())?;
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
         let env = bundle::write(bundle, &container, disks.root())?;
@@ -88,8 +89,10 @@ impl Running {
     }
 }
 
-/// Mount the host's folders and files where the bundle looks for them.
-fn mount_volumes(volumes: &Relay, container: &Container) -> Result<(), GuestError> {
+/// Mount the host's folders and files where the bundle looks for them. What belongs to the host's caller is the container's user's.
+fn mount_volumes(volumes: &Relay, container: &Container, root: &Path) -> Result<(), GuestError> {
+    let user = user::look_up(root, &container.process.user)?;
+    let owner = Owner { uid: user.uid, gid: user.gid };
     for mount in &container.mounts {
         if let Mount::Volume { volume, is_file, read_only, .. } = mount {
             let place = Path::new(bundle::VOLUMES).join(volume.to_string());
@@ -99,7 +102,7 @@ fn mount_volumes(volumes: &Relay, container: &Container) -> Result<(), GuestErro
             } else {
                 make_folder(&place)?;
             }
-            volumes.mount(*volume, &place, *read_only).doing(|| format!("mount the volume {volume}"))?;
+            volumes.mount(*volume, &place, *read_only, owner).doing(|| format!("mount the volume {volume}"))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wharf_guest_protocol::{CONTROL, Event, Request, Task, read, write};
-use wharf_machine::{Accelerator, Architecture, Disks, Forward, Machine, Networking, Qemu, Shape, Snapshot};
+use wharf_machine::{Architecture, Disks, Forward, Machine, Networking, Qemu, Shape, Snapshot};
 use wharf_rootfs::Cache;
 
 use super::log::now;
@@ -44,7 +44,6 @@ pub fn shape(places: &Places, size: MachineSize) -> Result<Shape, Refusal> {
     Ok(Shape {
         qemu,
         architecture: places.architecture,
-        accelerator: Accelerator::Tcg,
         memory: size.memory,
         cpus: size.cpus,
         kernel: guest.join("kernel"),

@@ -1,12 +1,12 @@
 //! The host's side: requests answered as the calling user, each within one folder.
 //!
 //! ```no_run
-//! use wharf_volumes::server::{Owner, Server, Volume};
+//! use wharf_volumes::server::{Server, Volume};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let port = std::os::unix::net::UnixStream::connect("port")?;
 //! let server = Server::new();
-//! server.add(&Volume { id: 1, path: "sources".into(), read_only: true, owner: Owner::ROOT })?;
+//! server.add(&Volume { id: 1, path: "sources".into(), read_only: true })?;
 //! server.serve(&port, &port)?;
 //! # Ok(())
 //! # }
@@ -17,7 +17,7 @@
 //! - What the guest changes is on the host when its call returns. What the host changes is seen after a second at the latest, and at once when a file
 //!   is opened.
 //! - An open file stays what it is, whatever becomes of its names on either side.
-//! - Owners: see [`Owner`] and [`Volume::owner`]. Permissions are the host's; setuid and setgid are kept.
+//! - Owners: the caller's files belong to whom the guest names when it mounts the volume, root as a rule; files of others have their own owners. Permissions are the host's; setuid and setgid are kept.
 //! - Locks hold between the programs of the guest, not between it and the host.
 //! - No devices are made. Pipes and sockets are, and connect programs of one side only.
 //! - Extended attributes: those named `user.…` of files and folders.
@@ -49,7 +49,6 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
-pub use owners::Owner;
 use reply::Reply;
 use request::Request;
 use share::Share;
@@ -72,9 +71,6 @@ pub struct Volume {
     pub path: PathBuf,
     /// Nothing is changed, whatever the guest asks.
     pub read_only: bool,
-    /// Whom in the guest the caller's files belong to: the user of the container, [`Owner::ROOT`] as a rule. Files of others are shown with their
-    /// own owners.
-    pub owner: Owner,
 }
 
 /// What a volume is, and so what the guest must mount it upon.
@@ -174,7 +170,7 @@ impl Server {
         let (mut message, mut reply) = (Vec::new(), Reply::default());
         loop {
             // In a statement of its own, after which the turn is over.
-            let next = input.lock().next(&mut message)?;
+            let next = self.next(&mut input.lock(), &mut message)?;
             let Some(volume) = next else { return Ok(()) };
             let Some(frame) = self.answer(volume, &message, &mut reply) else { continue };
             let mut output = output.lock();
@@ -184,6 +180,17 @@ impl Server {
                 return if is_end(&error) { Ok(()) } else { Err(Error::Port(error)) };
             }
         }
+    }
+
+    /// Reads the next message of FUSE, and tells whose it is; `None` at the end. What comes after the name of an owner is answered after it.
+    fn next(&self, input: &mut Input<impl Read>, message: &mut Vec<u8>) -> Result<Option<u32>, Error> {
+        while let Some(volume) = input.next(message)? {
+            let Some(owner) = frame::parse_owner(message) else { return Ok(Some(volume)) };
+            if let Some(share) = self.shares.read().get(&volume) {
+                share.owners.show_as(owner);
+            }
+        }
+        Ok(None)
     }
 
     fn answer<'a>(&self, volume: u32, message: &[u8], reply: &'a mut Reply) -> Option<Answer<'a>> {

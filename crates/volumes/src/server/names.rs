@@ -9,11 +9,11 @@ use rustix::io::Errno;
 use super::abi;
 use super::files;
 use super::handles::{Handle, Kind};
-use super::owners::Owner;
 use super::reply::Reply;
 use super::request::Name;
 use super::share::{Held, Share, c};
 use super::tree::{Status, by_number};
+use crate::owner::Owner;
 
 /// The kinds of files in a mode.
 const KIND: u32 = 0o170_000;

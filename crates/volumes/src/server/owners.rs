@@ -8,45 +8,40 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
+use parking_lot::RwLock;
 use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::tree::{Status, by_name, by_number};
+use crate::owner::Owner;
 
 /// The attribute: `UID:GID` in the guest.
 pub(crate) const ATTRIBUTE: &CStr = c"user.vdkr.owner";
 
-/// A user and a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// The user's number.
-    pub uid: u32,
-    /// The group's number.
-    pub gid: u32,
-}
-
-impl Owner {
-    /// Root and its group.
-    pub const ROOT: Self = Self { uid: 0, gid: 0 };
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let (uid, gid) = std::str::from_utf8(text).ok()?.split_once(':')?;
-        Some(Self { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
-    }
+fn parse(text: &[u8]) -> Option<Owner> {
+    let (uid, gid) = std::str::from_utf8(text).ok()?.split_once(':')?;
+    Some(Owner { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
 }
 
 /// The caller, and whom the guest takes it for.
 #[derive(Debug)]
 pub(crate) struct Owners {
     caller: Owner,
-    shown: Owner,
+    shown: RwLock<Owner>,
 }
 
 impl Owners {
     /// The caller is the user of this thread, and of all that serve.
-    pub(crate) fn new(shown: Owner) -> Self {
+    pub(crate) fn new() -> Self {
         let caller = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        Self { caller, shown }
+        Self { caller, shown: RwLock::new(Owner::ROOT) }
+    }
+
+    /// Show the caller's files as somebody else's than root's. A caller who is root can make files anybody's, and needs no stand-in.
+    pub(crate) fn show_as(&self, owner: Owner) {
+        if !self.caller_is_root() {
+            *self.shown.write() = owner;
+        }
     }
 
     fn caller_is_root(&self) -> bool {
@@ -54,16 +49,18 @@ impl Owners {
     }
 
     fn to_guest(&self, host: Owner) -> Owner {
+        let shown = *self.shown.read();
         Owner {
-            uid: if host.uid == self.caller.uid { self.shown.uid } else { host.uid },
-            gid: if host.gid == self.caller.gid { self.shown.gid } else { host.gid },
+            uid: if host.uid == self.caller.uid { shown.uid } else { host.uid },
+            gid: if host.gid == self.caller.gid { shown.gid } else { host.gid },
         }
     }
 
     fn to_host(&self, guest: Owner) -> Owner {
+        let shown = *self.shown.read();
         Owner {
-            uid: if guest.uid == self.shown.uid { self.caller.uid } else { guest.uid },
-            gid: if guest.gid == self.shown.gid { self.caller.gid } else { guest.gid },
+            uid: if guest.uid == shown.uid { self.caller.uid } else { guest.uid },
+            gid: if guest.gid == shown.gid { self.caller.gid } else { guest.gid },
         }
     }
 
@@ -85,7 +82,7 @@ impl Owners {
     fn shown(&self, status: &Status, read: impl FnOnce(&mut [u8; 32]) -> Result<usize, Errno>) -> Owner {
         if self.may_have_wish(status) {
             let mut text = [0; 32];
-            if let Some(wish) = read(&mut text).ok().and_then(|length| Owner::parse(&text[..length])) {
+            if let Some(wish) = read(&mut text).ok().and_then(|length| parse(&text[..length])) {
                 return wish;
             }
         }
@@ -155,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_callers_files_are_the_containers_users() {
-        let owners = Owners { caller: Owner { uid: 1000, gid: 100 }, shown: Owner::ROOT };
+        let owners = Owners { caller: Owner { uid: 1000, gid: 100 }, shown: RwLock::new(Owner::ROOT) };
         assert_eq!(owners.to_guest(Owner { uid: 1000, gid: 100 }), Owner::ROOT);
         assert_eq!(owners.to_guest(Owner { uid: 1001, gid: 100 }), Owner { uid: 1001, gid: 0 });
         assert_eq!(owners.to_host(Owner::ROOT), Owner { uid: 1000, gid: 100 });
@@ -163,9 +160,9 @@ mod tests {
 
     #[test]
     fn a_wish_that_is_none_does_not_count() {
-        assert_eq!(Owner::parse(b"70:71"), Some(Owner { uid: 70, gid: 71 }));
+        assert_eq!(parse(b"70:71"), Some(Owner { uid: 70, gid: 71 }));
         for text in [&b"70"[..], b"70:", b":", b"-1:0", b"70:71:72", b"4294967296:0", b"\xff:0", b""] {
-            assert_eq!(Owner::parse(text), None);
+            assert_eq!(parse(text), None);
         }
     }
 }

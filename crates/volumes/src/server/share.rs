@@ -14,12 +14,13 @@ use rustix::io::Errno;
 use super::abi::{self, MAJOR, MINOR, OLDEST_MINOR, ROOT, init};
 use super::handles::{Handle, Handles};
 use super::nodes::Nodes;
-use super::owners::{Owner, Owners};
+use super::owners::Owners;
 use super::reply::Reply;
 use super::request::{Header, Name, Operation};
 use super::tree::{Status, Tree};
 use super::{Kind, Volume};
 use crate::frame::MAX_DATA;
+use crate::owner::Owner;
 
 /// How long the guest takes a name or attributes for right without asking: what the host changes is seen after this at the latest. Walking a large
 /// tree twice is many times quicker with it.
@@ -83,7 +84,7 @@ impl Share {
             tree: Tree::new(root),
             file,
             read_only: volume.read_only,
-            owners: Owners::new(volume.owner),
+            owners: Owners::new(),
             nodes: Mutex::default(),
             handles: Handles::default(),
             device,

@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{Gid, Uid};
 use rustix::mount::UnmountFlags;
+use wharf_volumes::Owner;
 use wharf_volumes::relay::Relay;
-use wharf_volumes::server::{Kind, Owner, Server, Volume};
+use wharf_volumes::server::{Kind, Server, Volume};
 
 /// Who owns nothing else on the machine.
 pub const USER: u32 = 65534;
@@ -22,6 +23,7 @@ pub struct Options {
     pub read_only: bool,
     /// Mount for writing what is read-only on the host, as a guest might that is not to be trusted.
     pub mount_writable: bool,
+    /// Whom the caller's files belong to in the guest.
     pub owner: Owner,
     /// Share one file, `host/file`, instead of the folder.
     pub file: bool,
@@ -59,7 +61,7 @@ impl Stage {
         prepare(&host);
 
         let shared = if options.file { host.join("file") } else { host.clone() };
-        let volume = Volume { id: 3, path: shared, read_only: options.read_only, owner: options.owner };
+        let volume = Volume { id: 3, path: shared, read_only: options.read_only };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let socket = ours.try_clone().unwrap();
         let user = options.user;
@@ -81,7 +83,7 @@ impl Stage {
             Kind::File => fs::write(&guest, "").unwrap(),
         }
         let relay = Relay::new(ours.into()).unwrap();
-        relay.mount(3, &guest, options.read_only && !options.mount_writable).unwrap();
+        relay.mount(3, &guest, options.read_only && !options.mount_writable, options.owner).unwrap();
         Self { scratch, host, guest, socket, server: Some(server) }
     }
 

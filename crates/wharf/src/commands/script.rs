@@ -8,15 +8,19 @@ use std::process::ExitCode;
 
 use wharf_yocto::deploy::Places;
 use wharf_yocto::script::{Baked, Setting, StoragePlace, render};
+use wharf_yocto::vdkr_conf::VdkrConf;
 
 use crate::cli::Script;
-use crate::settings::Settings;
+use crate::settings::{CA_CERT, Settings};
 use crate::ui::{self, Failure};
+use crate::url::RegistryUrl;
 
 /// The script's name in the storage folder.
 const NAME: &str = "container-registry.sh";
+/// What vdkr reads, in the same folder.
+const VDKR_CONF: &str = "vdkr.conf";
 
-/// Writes the script with the settings in force.
+/// Writes the script with the settings in force, and beside one in the storage folder what vdkr takes over of them.
 pub fn run(settings: &Settings, options: &Script) -> Result<ExitCode, Failure> {
     let baked = baked(settings);
     let own = settings.storage.join(NAME);
@@ -38,20 +42,27 @@ pub fn run(settings: &Settings, options: &Script) -> Result<ExitCode, Failure> {
         ui::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    write(&file_absolute, &text).map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))?;
+    write(&file_absolute, &text, 0o755)?;
+    if place == StoragePlace::BesideScript {
+        let conf = vdkr_conf(settings).text().map_err(|error| Failure::of(&error))?;
+        write(&settings.storage.join(VDKR_CONF), &conf, 0o644)?;
+    }
     ui::print(format_args!("{}\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Written beside and moved over: the old one may be running, and another build may write it at the same moment.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
+fn write(file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut draft = tempfile::Builder::new().prefix(".container-registry-").tempfile_in(folder)?;
-    draft.write_all(text.as_bytes())?;
-    draft.as_file().set_permissions(fs::Permissions::from_mode(0o755))?;
-    draft.persist(file)?;
-    Ok(())
+    let written = || {
+        fs::create_dir_all(folder)?;
+        let mut draft = tempfile::Builder::new().prefix(".container-registry-").tempfile_in(folder)?;
+        draft.write_all(text.as_bytes())?;
+        draft.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        draft.persist(file)?;
+        Ok(())
+    };
+    written().map_err(|error: std::io::Error| Failure::new(format!("cannot write {}", file.display())).because(&error))
 }
 
 /// The script is called from anywhere.
@@ -88,4 +99,24 @@ fn baked(settings: &Settings) -> Baked {
     baked.set(Setting::Url, &settings.url_text);
     baked.set(Setting::Namespace, settings.namespace.as_str());
     baked
+}
+
+/// What vdkr is to know of the registry.
+fn vdkr_conf(settings: &Settings) -> VdkrConf {
+    let own = settings.url.seen_from_guest().authority();
+    // Plain HTTP to another host without the permission for it is no reason to permit it to vdkr.
+    let is_https = settings.is_https().unwrap_or(true);
+    let mut insecure: Vec<_> = (!is_https).then(|| own.clone()).into_iter().collect();
+    for host in settings.environment.named(Setting::DockerInsecure.variable()).unwrap_or_default().split_whitespace() {
+        let host = RegistryUrl::parse(host).map_or_else(|_| host.to_owned(), |url| url.seen_from_guest().authority());
+        if !insecure.contains(&host) {
+            insecure.push(host);
+        }
+    }
+    VdkrConf {
+        registry: format!("{own}/{}", settings.namespace),
+        secure: settings.secure || settings.auth,
+        insecure,
+        ca_cert: settings.environment.get(&CA_CERT).filter(|_| is_https).map(absolute),
+    }
 }
