@@ -18,7 +18,8 @@ fn layers(vm: &Vm) -> Vec<PathBuf> {
 fn an_image_in_use_is_not_removed_but_by_force() {
     let vm = Vm::new("x86_64");
     vm.ok(&["run", "-d", "--name", "user", "box", "sh", "-c", "echo up; sleep 600"]);
-    for name in ["box", &vm.ok(&["images", "-q", "box"]).stdout.trim().to_owned()] {
+    let id = vm.ok(&["images", "-q", "box"]).stdout;
+    for name in ["box", id.trim()] {
         let ran = vm.run(&["rmi", name]).expect(1);
         ran.says("is used by a container").says("hint: ");
     }
