@@ -64,7 +64,7 @@ fn a_container_that_fills_the_disk() {
     let Some(disk) = SmallDisk::mount() else { return };
     let vm = Vm::new("x86_64");
     vm.move_to(&disk.point());
-    vm.ok(&["run", "-d", "--name", "writer", "box", "sh", "-c", "echo before > /kept; sync; sleep 600"]);
+    vm.ok(&["run", "-d", "--name", "writer", "box", "sh", "-c", "test -e /kept || echo before > /kept; sync; sleep 600"]);
     let kept = || vm.run(&["exec", "writer", "cat", "/kept"]).stdout == "before\n";
     within(60, "what it wrote", kept);
     let write = |name: &str| {

@@ -150,8 +150,12 @@ fn what_is_held_is_not_removed() {
     assert!(remover.join().unwrap() > 0);
     assert!(names(&path).is_empty());
     let kept = Digest::sha256(&layers[1]);
-    image(&cache, &layers).unwrap();
-    image(&cache, &layers[1..]).unwrap();
+    // Also where a layer that goes has no contents, and so no part of the disk.
+    let empty = Archive::of([file("empty")]).end();
+    for layers in [&layers[..], &layers[1..], &[layers[1].clone(), empty.clone()], &[empty]] {
+        image(&cache, layers).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(path.join("images")).unwrap().count(), 8);
     cache.remove(&[kept].into()).unwrap();
     assert_eq!(names(&path), [name(&kept)]);
     assert_eq!(std::fs::read_dir(path.join("images")).unwrap().count(), 2, "metadata and descriptor of the one that is left");
