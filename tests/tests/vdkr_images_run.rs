@@ -1,6 +1,6 @@
 //! Images of other builders, and of many layers, run: what a program sees inside of one is what another tool unpacks of it.
 
-#[allow(dead_code, reason = "other tests use the rest of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "other tests use the rest of it; a test fails by panicking")]
 #[path = "../../crates/layers/tests/support/archive.rs"]
 mod archive;
 
@@ -194,7 +194,7 @@ fn directory(name: &str) -> Entry {
 fn opaque_directories_and_whiteouts() {
     let bench = Bench::new();
     let names = (0..30).map(|n| format!("d/{n}"));
-    let lower = names.clone().fold(Archive::default(), |all, name| all.with(&file(&name), name.as_bytes()));
+    let lower = names.fold(Archive::default(), |all, name| all.with(&file(&name), name.as_bytes()));
     let lower = lower
         .with(&directory("etc"), b"")
         .with(&directory("d/sub"), b"")
