@@ -129,23 +129,25 @@ apt_apart() {
     )
 }
 
-# fetch_arm64_busybox FOLDER: has FOLDER/busybox be a static busybox for arm64, which is not installed. Distributions that keep arm64 apart from what
-# this machine's lists name do not offer it; then FOLDER/not-offered is there, and it is not asked for again.
-fetch_arm64_busybox() {
-    local folder=$1 here
+# fetch_busybox ARCHITECTURE FOLDER: has FOLDER/busybox be a static busybox for an architecture, as the distribution names it; it is not installed.
+# Distributions that keep the architecture apart from what this machine's lists name do not offer it; then FOLDER/not-offered is there, and it is
+# not asked for again.
+fetch_busybox() {
+    local folder=$2 here
     [[ ! -e $folder/busybox && ! -e $folder/not-offered ]] || return 0
-    step fetch "busybox for arm64"
+    step fetch "busybox for $1"
     mkdir -p "$folder"
     here=$(mktemp -d)
-    apt_apart "$here" arm64
-    if apt-get -qq "${apt_options[@]}" update 2>/dev/null &&
-        (cd "$here/packages" && apt-get -qq "${apt_options[@]}" download busybox-static:arm64 2>/dev/null) &&
+    apt_apart "$here" "$1"
+    # One of several sources may have nothing for it.
+    apt-get -qq "${apt_options[@]}" update 2>/dev/null || true
+    if (cd "$here/packages" && apt-get -qq "${apt_options[@]}" download "busybox-static:$1" 2>/dev/null) &&
         dpkg-deb --extract "$here"/packages/*.deb "$here/unpacked"; then
         # /bin and /usr/bin are one in newer releases.
         find "$here/unpacked" -path '*bin/busybox' -type f -exec install -m 755 {} "$folder/busybox" \;
     fi
     if [[ ! -e $folder/busybox ]]; then
-        step fetch "no busybox for arm64 is offered here; what needs it does without"
+        step fetch "no busybox for $1 is offered here; what needs it does without"
         : >"$folder/not-offered"
     fi
     rm -rf "$here"

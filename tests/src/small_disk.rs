@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
@@ -22,6 +23,8 @@ impl SmallDisk {
     pub fn mount() -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("wharf-disk-").tempdir().expect("a temporary folder");
         let disk = Self { folder };
+        // It may be an ordinary user's as well.
+        fs::set_permissions(disk.folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let (image, point) = (disk.folder.path().join("image"), disk.point());
         fs::create_dir(&point).expect("a mount point");
         File::create(&image).and_then(|file| file.set_len(48 * MIB as u64)).expect("an image file");

@@ -15,10 +15,10 @@ use crate::{Ran, run_tool};
 /// The user who runs them: nobody.
 const USER: u32 = 65534;
 /// Programs of busybox that tests use.
-const APPLETS: [&str; 41] = [
+const APPLETS: [&str; 42] = [
     "sh", "ls", "cat", "echo", "date", "uname", "head", "sleep", "dd", "md5sum", "tee", "id", "hostname", "env", "printf",
     "mount", "ps", "kill", "nc", "httpd", "wget", "stty", "tty", "touch", "rm", "mkdir", "tar", "find", "wc", "seq", "true",
-    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df", "sync",
+    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df", "sync", "sort",
 ];
 
 /// An architecture's `vdkr` with an instance of its own, and the image `box` in it: busybox.
@@ -103,11 +103,32 @@ impl Vm {
         command
     }
 
+    /// A shell that runs a script as the ordinary user, with this instance's `vdkr` as the one that is in the search path.
+    pub fn script(&self, script: &str) -> Command {
+        let mut command = self.as_user(Path::new("/bin/sh"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.args(["-e", "-c", script]).env("PATH", format!("{}:{path}", self.state.join("bin").display()));
+        command.env("VDKR_STATE_DIR", &self.state).env("VDKR_ARCH", self.arch).env("VDKR_INSTANCE", &self.instance);
+        command
+    }
+
+    /// Has the instance's state on another disk, and nothing in it yet but the image `box`.
+    pub fn move_to(&self, disk: &Path) {
+        let instance = self.state.join("instances").join(&self.instance);
+        fs::remove_dir_all(&instance).expect("an instance");
+        std::os::unix::fs::chown(disk, Some(USER), Some(USER)).expect("an owner");
+        std::os::unix::fs::symlink(disk, &instance).expect("a link");
+        self.ok(&["vimport", self.image_folder().to_str().expect("UTF-8"), "box"]);
+    }
+
     /// `vdkr` as the ordinary user, without arguments.
     fn user(&self) -> Command {
+        self.as_user(&self.state.join("bin/vdkr"))
+    }
+
+    fn as_user(&self, program: &Path) -> Command {
         let mut command = Command::new("/usr/bin/setpriv");
-        command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
-        command.arg(self.state.join("bin/vdkr"));
+        command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]).arg(program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.own());
         command.env("VDKR_CONFIG_DEFAULTS", "/dev/null").env("VDKR_GUEST_DIR", self.state.join("bin"));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

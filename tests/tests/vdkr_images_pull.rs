@@ -142,7 +142,14 @@ fn the_guests_name_of_this_machine_means_the_loopback() {
     let kept = bench.vdkr.without("VDKR_REGISTRY");
     assert_eq!(kept.ok(&["inspect", "-f", "{{.Id}}", "app"]).stdout.trim(), config_digest(&own));
     kept.ok(&["vconfig", "registry", "--reset"]);
-    kept.fails(&["inspect", "app"]).says("No such image: app");
+    // What is there is found all the same, as long as it is clear what is meant; what is to be run is Docker Hub's again.
+    assert_eq!(kept.ok(&["inspect", "-f", "{{.Id}}", "app"]).stdout.trim(), config_digest(&own));
+    kept.fails(&["pull", "app"]).says("docker.io/library/app not found");
+    kept.fails(&["inspect", "other"]).says("No such image: other");
+    kept.fails(&["inspect", "pp"]).says("No such image: pp");
+    kept.ok(&["tag", "app", "example.org/some/app"]);
+    kept.fails(&["rmi", "app"]).says("app may be ").says("example.org/some/app:latest").says("hint: give the name in full");
+    assert_eq!(kept.ok(&["rmi", "some/app"]).stdout, "Untagged: example.org/some/app:latest\n");
 }
 
 /// Of several platforms the one that runs best; of none that runs, none.

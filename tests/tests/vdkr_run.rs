@@ -69,6 +69,35 @@ fn arguments_arrive_byte_for_byte() {
     assert_eq!(output.stdout, expected, "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// As the lines of a shell's script: quoted, expanded and redirected by the shell here, and by the one inside where that was meant.
+#[test]
+fn a_shells_quoting_is_the_shells() {
+    let vm = Vm::new("x86_64");
+    let script = r#"
+v='two  words'
+vdkr run --rm box printf '[%s]' "$v" $v '$v' "\$v" '' "a'b" 'a"b' 'a\b' "back\\slash" '*' \* 'x;y' '|' '&' '(' '#' '!' '~' -- -e --rm
+echo
+vdkr run --rm -e "V=it's \"quoted\"" -e EMPTY= box sh -c 'printf "[%s]" "$V" "${EMPTY-unset}" "$HOME" "$(echo "in  there")" `echo x`; echo "$0 $#" "$@"' name 'first one' second
+printf 'l1\nl2\n' | vdkr run --rm -i box sh -c 'while read -r line; do echo "<$line>"; done; echo end >&2' > out 2> err
+cat out err
+vdkr run --rm box sh -c "$(printf 'echo one\necho two # not three\necho "three"')"
+vdkr run --rm --entrypoint '' box echo --help --version --config x --registry y -a z
+"#;
+    let output = vm.script(script).output().expect("run a shell");
+    let expected = r#"[two  words][two][words][$v][$v][][a'b][a"b][a\b][back\slash][*][*][x;y][|][&][(][#][!][~][--][-e][--rm]
+[it's "quoted"][][/root][in  there][x]name 2 first one second
+<l1>
+<l2>
+end
+one
+two
+three
+--help --version --config x --registry y -a z
+"#;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success());
+}
+
 /// `run --hostname h image` once changed the wrong `h`.
 #[test]
 fn options_of_the_container_hold_inside_of_it() {
@@ -95,6 +124,31 @@ fn exit_codes_come_through() {
     vm.run(&["run", "--rm", "box", "no-such-program"]).expect(127).says("no-such-program");
     vm.run(&["run", "--rm", "box", "/etc/passwd"]).expect(126).says("/etc/passwd");
     vm.run(&["exec", "codes", "no-such-program"]).expect(127).says("no-such-program");
+}
+
+/// Each of the 256 that there are, from the first process and from others.
+#[test]
+fn every_exit_code_comes_through() {
+    let vm = Vm::new("x86_64");
+    vm.ok(&["run", "-d", "--name", "codes", "box", "sleep", "600"]);
+    for code in 0..256 {
+        vm.run(&["exec", "codes", "sh", "-c", &format!("exit {code}")]).expect(code);
+    }
+    for code in [1, 64, 125, 126, 127, 129, 137, 254] {
+        vm.run(&["run", "--rm", "box", "sh", "-c", &format!("exit {code}")]).expect(code);
+    }
+}
+
+/// A program that said nothing for a minute was once taken for one that had ended well. Twenty seconds here; two minutes with VDKR_SILENCE=120.
+#[test]
+fn a_program_may_be_silent() {
+    let seconds = std::env::var("VDKR_SILENCE").map_or(20, |text| text.parse::<u64>().expect("seconds"));
+    let vm = Vm::new("x86_64");
+    let start = std::time::Instant::now();
+    let line = format!("sleep {seconds}; cat; exit 3");
+    let ran = vm.feed(&["run", "--rm", "-i", "box", "sh", "-c", &line], b"in the end\n");
+    assert!(start.elapsed().as_secs() >= seconds, "it ended after {:?}", start.elapsed());
+    assert_eq!((ran.stdout.as_slice(), ran.status.code()), (&b"in the end\n"[..], Some(3)), "{ran:?}");
 }
 
 /// 100 MB through standard input and output, unchanged.

@@ -17,6 +17,7 @@ mod monitor;
 mod qemu;
 mod shape;
 mod snapshot;
+mod watch;
 
 pub use architecture::{Architecture, UnknownArchitecture};
 pub use command::{Disks, Forward, IMAGE_DISK, Networking};
@@ -25,3 +26,4 @@ pub use machine::Machine;
 pub use qemu::Qemu;
 pub use shape::Shape;
 pub use snapshot::Snapshot;
+pub use watch::Watch;

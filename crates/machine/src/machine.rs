@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::command::{self, Disks, From, Networking, Wires};
 use crate::monitor::Monitor;
+use crate::watch::Watch;
 use crate::{MachineError, Shape};
 
 /// A machine that runs. It ends when this is dropped, and with the thread that started it.
@@ -98,6 +99,14 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Look after its disks from now on. Disks must not be put in place any more then.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn watch(&self) -> Result<Watch, MachineError> {
+        self.monitor.another().map(Watch::over)
     }
 
     /// What it was made of.

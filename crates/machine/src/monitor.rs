@@ -43,6 +43,23 @@ impl Monitor {
         }
     }
 
+    /// Wait for something that happens without being asked for.
+    ///
+    /// # Errors
+    /// When QEMU has ended.
+    pub fn event(&mut self) -> Result<Value, MachineError> {
+        self.line()
+    }
+
+    /// Another hand on the same monitor. What one of them waits for, the other must not read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn another(&self) -> Result<Self, MachineError> {
+        let socket = self.socket.get_ref().try_clone().map_err(MachineError::io("cannot make another hand on QEMU's monitor"))?;
+        Ok(Self { socket: BufReader::new(socket), is_greeted: self.is_greeted })
+    }
+
     fn line(&mut self) -> Result<Value, MachineError> {
         let mut line = String::new();
         let read = self.socket.read_line(&mut line).map_err(MachineError::io("cannot read from QEMU's monitor"))?;

@@ -173,8 +173,7 @@ impl Cache {
             name: format!("../{LAYERS}/{}", file_name(diff_id)),
             sectors: footer.data / 512,
         };
-        let layers = layers.iter().map(extent).filter(|extent| extent.sectors > 0);
-        let extents: Vec<_> = std::iter::once(own).chain(layers).collect();
+        let extents: Vec<_> = std::iter::once(own).chain(layers.iter().map(extent)).collect();
         let id = key.hash().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
         vmdk::descriptor(&extents, &format!("../{ZEROS}"), id).ok_or_else(|| {
             RootfsError::TooMuch(format!("the image takes more than the {} GiB of a guest's disk", DISK_SECTORS >> 21))

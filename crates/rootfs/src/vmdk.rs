@@ -17,7 +17,7 @@ pub(crate) const ZEROS_SECTORS: u64 = 1 << 27;
 pub(crate) struct Extent {
     /// The file, relative to the descriptor, without quotes and line breaks.
     pub name: String,
-    /// At least one.
+    /// None of a file that only has to be there: it is named, and no part of the disk.
     pub sectors: u64,
 }
 
@@ -31,8 +31,11 @@ pub(crate) fn descriptor(extents: &[Extent], zeros: &str, id: u32) -> Option<Str
         "# Disk DescriptorFile\nversion=1\nCID={id:08x}\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\n# Extent description\n"
     );
     // A String takes whatever is written to it.
-    for extent in extents {
-        let _ = writeln!(text, "RW {} FLAT \"{}\" 0", extent.sectors, extent.name);
+    for Extent { name, sectors } in extents {
+        let _ = match sectors {
+            0 => writeln!(text, "# \"{name}\" has no contents"),
+            _ => writeln!(text, "RW {sectors} FLAT \"{name}\" 0"),
+        };
     }
     while left > 0 {
         let sectors = left.min(ZEROS_SECTORS);
@@ -49,7 +52,7 @@ mod tests {
     #[test]
     fn every_disk_has_the_same_size() {
         let extent = |sectors| Extent { name: "a b".to_owned(), sectors };
-        for extents in [vec![], vec![extent(8)], vec![extent(DISK_SECTORS - 8), extent(8)]] {
+        for extents in [vec![], vec![extent(8)], vec![extent(0), extent(8)], vec![extent(DISK_SECTORS - 8), extent(8)]] {
             let text = descriptor(&extents, "z", u32::MAX).unwrap();
             let sectors = text.lines().filter_map(|line| line.strip_prefix("RW ")?.split(' ').next()?.parse::<u64>().ok());
             assert_eq!(sectors.sum::<u64>(), DISK_SECTORS);

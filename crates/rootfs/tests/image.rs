@@ -4,6 +4,7 @@
 mod support;
 
 use support::archive::Archive;
+use support::erofs::Erofs;
 use support::look::{look, same};
 use support::{directory, entry, extract, file, flatten, hardlink, image, merged, symlink, unpack};
 use wharf_layers::{Entry, Kind, LayersError, Time};
@@ -120,4 +121,62 @@ fn what_lies_in_no_root_is_refused() {
     }
     let absolute = Archive::of([symlink("l", "/d"), file("/l/x"), symlink("up", "d/../d"), file("up/y")]).end();
     assert_eq!(paths(&[absolute]), ["/d", "/d/x", "/d/y", "/l", "/up"]);
+}
+
+/// A name per file, a directory of 20,000 of them, found in the order that the kernel relies on.
+#[test]
+fn a_directory_of_20000_names() {
+    let name = |number: usize| format!("d/{number}-{}", "x".repeat(number % 200));
+    let lower = (0..20_000).fold(Archive::default(), |all, number| all.with(&file(&name(number)), b"")).end();
+    let upper = (0..20_000).step_by(2).fold(Archive::default(), |all, number| {
+        let name = name(number);
+        all.with(&file(&name.replace("d/", "d/.wh.")), b"")
+    });
+    let all = merged(std::slice::from_ref(&lower)).unwrap();
+    assert_eq!(all.paths().len(), 20_001);
+    assert_eq!(merged(&[lower, upper.end()]).unwrap().paths().len(), 10_001);
+}
+
+/// More names of one file than a smaller number than EROFS's own would count.
+#[test]
+fn a_file_of_70001_names() {
+    let names = (1..70_001).fold(Archive::default().with(&file("0"), b"content"), |all, number| {
+        all.with(&hardlink(&format!("d{}/{number}", number % 100), "0"), b"")
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path().join("cache")).unwrap();
+    let image = image(&cache, &[names.end()]).unwrap();
+    let disk = folder.path().join("disk");
+    flatten(&image, &disk);
+    let listing = Erofs::open(std::fs::File::open(disk).unwrap()).listing();
+    assert_eq!(listing.paths().len(), 70_001 + 100);
+    for path in ["/0", "/d1/1", "/d0/70000"] {
+        let found = listing.get(path).unwrap();
+        assert_eq!((found.links, found.content.as_slice()), (70_001, &b"content"[..]), "{path}");
+    }
+}
+
+/// Each layer changes a file of the one before and removes another; the image is what unpacking makes.
+#[test]
+fn images_of_40_and_of_128_layers() {
+    for length in [40, 128] {
+        let layer = |number: usize| {
+            let own = format!("of {number}");
+            let mut all = Archive::default()
+                .with(&file(&format!("d/own-{number}")), own.as_bytes())
+                .with(&file(&format!("d/gone-{number}")), b"x");
+            if let Some(before) = number.checked_sub(1) {
+                all = all.with(&Entry { uid: number as u64, ..file(&format!("d/own-{before}")) }, b"changed");
+                all = all.with(&file(&format!("d/.wh.gone-{before}")), b"");
+            }
+            all.end()
+        };
+        let layers: Vec<_> = (0..length).map(layer).collect();
+        let merged = merged(&layers).unwrap();
+        assert_eq!(merged.paths().len(), length + 2);
+        let changed = merged.get("/d/own-7").unwrap();
+        assert_eq!((changed.owner, changed.content.as_slice()), ((8, 0), &b"changed"[..]));
+        assert!(merged.get("/d/gone-7").is_none());
+        assert_eq!(merged.get(&format!("/d/own-{}", length - 1)).unwrap().content, format!("of {}", length - 1).as_bytes());
+    }
 }

@@ -82,11 +82,17 @@ impl Failure {
             for cause in causes {
                 label_to(stdout, "  caused by", RED, cause);
             }
-            if let Some(hint) = hint {
+            let no_room = causes.iter().chain([message]).any(|text| is_no_room(text));
+            for hint in no_room.then_some("the disk is full: make room on it").into_iter().chain(hint.as_deref()) {
                 label_to(stdout, "hint", CYAN, hint);
             }
         }
     }
+}
+
+/// Whether this is what the system says of a full disk (ENOSPC, EDQUOT). Errors come here as texts, some of other programs.
+fn is_no_room(text: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|known| text.contains(known))
 }
 
 impl Display for Failure {

@@ -72,11 +72,16 @@ pub(crate) fn busybox(architecture: &str) -> Vec<u8> {
     if architecture == "amd64" {
         return own();
     }
-    fs::read(target_folder().join("test-arm64/busybox")).unwrap_or_else(|_| {
+    fetched_busybox(architecture).unwrap_or_else(|| {
         let mut program = own();
         program[18..20].copy_from_slice(&183_u16.to_le_bytes());
         program
     })
+}
+
+/// What scripts/install-test-tools fetched for an architecture; `None` on a distribution that offers none.
+pub fn fetched_busybox(architecture: &str) -> Option<Vec<u8>> {
+    fs::read(target_folder().join(format!("test-{architecture}/busybox"))).ok()
 }
 
 /// An OCI layout with an image for amd64, one for arm64 and an index of both, under the names `amd64`, `arm64` and `multi`.

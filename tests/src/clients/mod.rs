@@ -16,7 +16,7 @@ pub use cell::{Cell, Output};
 pub use containerd::Containerd;
 pub use docker::Docker;
 pub(crate) use image::busybox;
-pub use image::{Layout, Tree, assert_whole};
+pub use image::{Layout, Tree, assert_whole, fetched_busybox};
 pub use podman::Containers;
 pub use python::{DOCKER, DXF, ORAS, python, run_python};
 pub use tools::require;

@@ -13,6 +13,7 @@ pub struct Erofs {
     root: u64,
     pub blocks: u64,
     pub inodes: u64,
+    has_contents: bool,
 }
 
 struct Inode {
@@ -31,7 +32,7 @@ struct Inode {
 
 impl Erofs {
     pub fn open(disk: File) -> Self {
-        let mut this = Self { disk, root: 0, blocks: 0, inodes: 0 };
+        let mut this = Self { disk, root: 0, blocks: 0, inodes: 0, has_contents: true };
         let block = this.bytes(1024, 128);
         assert_eq!(number(&block, 0, 4), 0xe0f5_e1e2);
         assert_eq!(
@@ -43,6 +44,11 @@ impl Erofs {
         this.inodes = number(&block, 16, 8);
         this.blocks = number(&block, 36, 4);
         this
+    }
+
+    /// The metadata alone is there.
+    pub fn without_contents(self) -> Self {
+        Self { has_contents: false, ..self }
     }
 
     /// All files. A directory's links are counted here, and names are looked for in the order that the kernel relies on.
@@ -81,7 +87,7 @@ impl Erofs {
             mtime: inode.mtime,
             links: if is(0o040_000) { 0 } else { inode.links.into() },
             rdev: inode.rdev.into(),
-            content: if is(0o100_000) || is(0o120_000) { self.content(inode) } else { Vec::new() },
+            content: if (is(0o100_000) && self.has_contents) || is(0o120_000) { self.content(inode) } else { Vec::new() },
             xattrs: inode.xattrs.clone(),
         }
     }

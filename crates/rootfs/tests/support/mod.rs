@@ -97,3 +97,12 @@ pub fn run(command: &mut Command) -> String {
     assert!(output.status.success(), "{command:?}: {out}{err}");
     out.into_owned()
 }
+
+/// Waits for something that happens soon.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

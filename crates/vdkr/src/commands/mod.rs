@@ -46,9 +46,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     ui::Manner { verbose: settings.verbose, ..ui::Manner::default() }.set();
     let vanishing = settings.stateless.then(|| tempfile::Builder::new().prefix("vdkr-").tempdir()).transpose();
     let vanishing = vanishing.map_err(|error| Failure::new("there is no place for a state").because(&error))?;
-    if let Some(folder) = &vanishing {
-        settings.state_dir = folder.path().to_owned();
-    }
+    settings.vanishing = vanishing.as_ref().map(|folder| folder.path().to_owned());
     dispatch(&settings, &cli.command)
 }
 

@@ -2,6 +2,7 @@
 
 use wharf_terminal::ui::Failure;
 
+use super::record::Record;
 use crate::commands::pull;
 use crate::settings::Settings;
 use crate::store::{self, Store, Target};
@@ -12,7 +13,7 @@ use crate::store::{self, Store, Target};
 /// When no registry has it.
 pub fn find_or_pull(settings: &Settings, name: &str) -> Result<Target, Failure> {
     let store = Store::of(settings);
-    let find = || store::find(&store.images()?, settings.registry.as_ref(), name);
+    let find = || store::find_to_run(&store.images()?, settings.registry.as_ref(), name);
     let found = match find()? {
         Some(found) => found,
         None => {
@@ -28,4 +29,15 @@ pub fn find_or_pull(settings: &Settings, name: &str) -> Result<Target, Failure> 
         store::ready::make_ready(settings, &layout, &found.image.manifest)?;
     }
     Ok(found)
+}
+
+/// Sees to it that the layers of a container that was made before are still ready, as long as its image is there.
+///
+/// # Errors
+/// As of [`find_or_pull`].
+pub fn make_ready_again(settings: &Settings, record: &Record) -> Result<(), Failure> {
+    let store = Store::of(settings);
+    let Some(layout) = store.layout()? else { return Ok(()) };
+    let image = store.images()?.into_iter().find(|image| image.id == record.image_id);
+    image.map_or(Ok(()), |image| store::ready::make_ready(settings, &layout, &image.manifest))
 }

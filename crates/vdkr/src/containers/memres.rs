@@ -54,6 +54,9 @@ pub fn run(settings: &Settings, command: &Memres) -> Result<ExitCode, Failure> {
 }
 
 fn start(settings: &Settings, spare: &Spare) -> Result<ExitCode, Failure> {
+    if settings.stateless {
+        return Err(Failure::new("a virtual machine is kept ready in a state that stays").hint("leave out --stateless"));
+    }
     spare.start(settings, size(settings), &|text| ui::say(text))?;
     ui::print("ready\n")?;
     Ok(ExitCode::SUCCESS)

@@ -45,6 +45,7 @@ pub fn restart(settings: &Settings, options: &Stop) -> Result<ExitCode, Failure>
     each(&options.containers, |name| {
         let (folder, record, _) = Containers::of(settings).get(name)?;
         stop_one(settings, name, options.time)?;
+        super::image::make_ready_again(settings, &record)?;
         match super::run::begin(settings, &folder, &record)? {
             0 => Ok(()),
             _ => Err(Failure::Reported),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use wharf_terminal::ui::{self, Failure};
 
 use super::attach::{self, View};
+use super::image;
 use super::make::{self, EntryPoint};
 use super::record::{Containers, Folder, Record};
 use crate::cli::containers::{Create, Run, Start};
@@ -13,10 +14,13 @@ use crate::settings::Settings;
 
 /// Runs a program in a new container.
 pub fn run(settings: &Settings, options: &Run, entry_point: EntryPoint) -> Result<ExitCode, Failure> {
-    if settings.auto_daemon {
+    if settings.stateless && options.detach {
+        return Err(would_vanish());
+    }
+    if settings.auto_daemon && !settings.stateless {
         super::memres::ensure(settings);
     }
-    let (folder, record) = make::make(settings, &options.create, entry_point, options.create.rm)?;
+    let (folder, record) = make::make(settings, &options.create, entry_point, options.create.rm || settings.stateless)?;
     if options.detach {
         return begin(settings, &folder, &record).map(|code| {
             if code == 0 {
@@ -30,9 +34,16 @@ pub fn run(settings: &Settings, options: &Run, entry_point: EntryPoint) -> Resul
 
 /// Makes a container without starting it.
 pub fn create(settings: &Settings, options: &Create) -> Result<ExitCode, Failure> {
+    if settings.stateless {
+        return Err(would_vanish());
+    }
     let (_, record) = make::make(settings, options, EntryPoint::Kept, options.rm)?;
     ui::print(format_args!("{}\n", record.container.id))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn would_vanish() -> Failure {
+    Failure::new("a container in a state that vanishes with the command cannot outlive it").hint("leave out --stateless")
 }
 
 /// Starts containers that were made before.
@@ -46,12 +57,19 @@ pub fn start(settings: &Settings, options: &Start) -> Result<ExitCode, Failure> 
         if state.status.is_alive() {
             return Err(Failure::new(format!("{name} is running")));
         }
+        image::make_ready_again(settings, &record)?;
         return foreground(settings, &folder, &record);
     }
     let mut worst = 0;
     for name in &options.containers {
         let (folder, record, state) = containers.get(name)?;
-        let code = if state.status.is_alive() { 0 } else { begin(settings, &folder, &record)? };
+        let code = match state.status.is_alive() {
+            true => 0,
+            false => {
+                image::make_ready_again(settings, &record)?;
+                begin(settings, &folder, &record)?
+            }
+        };
         if code == 0 {
             ui::print(format_args!("{name}\n"))?;
         }

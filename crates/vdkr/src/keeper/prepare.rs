@@ -144,11 +144,11 @@ pub fn ask(machine: &mut Machine, timeout: Duration, task: Task) -> Result<(), R
 /// # Errors
 /// A layer that is not there any more, a full disk.
 pub fn disks(places: &Places, folder: &Folder, record: &Record) -> Result<Disks, Refusal> {
-    let cache = Cache::open(places.own.join("rootfs")).map_err(|error| Refusal::of(&error))?;
-    let image = cache.image(&record.layers).map_err(|error| Refusal::of(&error))?;
+    let cache = Cache::open(places.own.join("rootfs"))?;
+    let image = cache.image(&record.layers)?;
     let changes = folder.disk();
     if !changes.exists() {
-        cache.empty_disk(&changes, DISK).map_err(|error| Refusal::of(&error))?;
+        cache.empty_disk(&changes, DISK)?;
     }
     Ok(Disks { image: image.path().to_owned(), changes, is_forgotten: record.vanishes })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use wharf_machine::{Architecture, MachineError};
+use wharf_rootfs::RootfsError;
 use wharf_terminal::ui::Failure;
 
 /// Why something was not done, in words for the one who wanted it.
@@ -44,6 +45,12 @@ impl Refusal {
 impl From<Refusal> for Failure {
     fn from(Refusal { message, causes, hint, .. }: Refusal) -> Self {
         Self::Report { message, causes, hint }
+    }
+}
+
+impl From<RootfsError> for Refusal {
+    fn from(error: RootfsError) -> Self {
+        Self { hint: error.hint().map(str::to_owned), ..Self::of(&error) }
     }
 }
 

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use wharf_guest_protocol::{CONTROL, Event, Mount, Report, Request, Stream, StreamKind, Task, read, write};
-use wharf_machine::Machine;
+use wharf_machine::{Machine, Watch};
 use wharf_volumes::server::{Kind, Server, Volume};
 
 use super::connection::{Connection, Delivered};
@@ -34,6 +34,9 @@ const MAIN: u32 = 0;
 
 /// How long a container that has ended may take to write to its disk what is in memory.
 const FINISH: Duration = Duration::from_secs(60);
+
+/// How long a machine without room on its disk stands still before it tries again.
+const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Be a keeper, as its name and arguments say; `None` under any other name.
 pub fn be_keeper() -> Option<ExitCode> {
@@ -170,6 +173,7 @@ impl Prepared {
             viewers: Mutex::new(HashMap::from([(MAIN, vec![Arc::clone(&connection)])])),
             machine: machine.pid(),
             folder: folder.clone(),
+            without_room: Mutex::default(),
         });
         let _ = folder.set_state(&state);
         if let (Ok(from), Ok(to)) = (machine.volumes.try_clone(), machine.volumes.try_clone()) {
@@ -201,6 +205,12 @@ impl Prepared {
                 }
             }
         });
+        if let Ok(watch) = machine.watch() {
+            spawn("disk", {
+                let keeper = Arc::clone(&keeper);
+                move || keeper.wait_for_room(watch)
+            });
+        }
         let keeps_log = !(record.vanishes && is_foreground);
         let log = Log::open(keeps_log.then(|| folder.log()).as_deref()).or_else(|_| Log::open(None));
         let code = log.ok().and_then(|mut log| keeper.carry(reader, &mut log, !record.vanishes));
@@ -251,6 +261,8 @@ struct Keeper {
     viewers: Mutex<HashMap<u32, Vec<Arc<Connection>>>>,
     machine: u32,
     folder: Folder,
+    /// When the machine last stood still because the disk here is full.
+    without_room: Mutex<Option<Instant>>,
 }
 
 impl Keeper {
@@ -279,6 +291,35 @@ impl Keeper {
         if let Some(pid) = i32::try_from(self.machine).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
+    }
+
+    /// Say when the machine stands still because the disk here is full, and have it try again until there is room.
+    fn wait_for_room(&self, mut watch: Watch) {
+        let disk = self.folder.disk();
+        let text = format!("the disk is full that holds {}: the container waits until there is room", disk.display());
+        let mut told: Vec<Weak<Connection>> = Vec::new();
+        while watch.until_full() {
+            // As long as there is no room it stands still again each time, which is no news to those who have heard of it.
+            if !self.is_without_room() {
+                told.clear();
+            }
+            *lock(&self.without_room) = Some(Instant::now());
+            for viewer in lock(&self.viewers).values().flatten().map(Arc::downgrade) {
+                if !told.iter().any(|known| known.ptr_eq(&viewer)) {
+                    viewer.upgrade().inspect(|viewer| viewer.tell(&Tell::Note { text: text.clone() }));
+                    told.push(viewer);
+                }
+            }
+            thread::sleep(NO_ROOM);
+            if watch.go_on().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the machine stood still just now because the disk here is full.
+    fn is_without_room(&self) -> bool {
+        lock(&self.without_room).is_some_and(|since| since.elapsed() < 3 * NO_ROOM)
     }
 
     fn take_viewers(&self) -> Vec<Arc<Connection>> {
@@ -400,6 +441,10 @@ impl Keeper {
                         }
                         Err(refusal) => connection.tell(&Tell::Failed(refusal)),
                     }
+                }
+                // A guest that stands still does not hear of it.
+                Ask::Signal { signal } if signal == Signal::KILL.as_raw() && process.is_none() && self.is_without_room() => {
+                    self.end_machine();
                 }
                 Ask::Signal { signal } => self.request(&Request::Signal { process: process.unwrap_or(MAIN), signal }),
                 Ask::Resize { terminal } => self.request(&Request::Resize { process: process.unwrap_or(MAIN), terminal }),

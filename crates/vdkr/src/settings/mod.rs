@@ -76,6 +76,8 @@ pub struct Settings {
     pub instance: Option<String>,
     /// The state vanishes with the command.
     pub stateless: bool,
+    /// The folder of the state that does, once there is one.
+    pub vanishing: Option<PathBuf>,
     /// Virtual machines get no network.
     pub no_network: bool,
     /// Where names without a registry are looked for first.
@@ -172,6 +174,7 @@ impl Settings {
             state_dir,
             instance,
             stateless: flags.stateless || text("VDKR_STATELESS").and_then(|value| kept::switch(&value)).unwrap_or(false),
+            vanishing: None,
             no_network: flags.no_network || text("VDKR_NO_NETWORK").and_then(|value| kept::switch(&value)).unwrap_or(false),
             registry,
             secure: is_builds && build.secure,
@@ -188,12 +191,12 @@ impl Settings {
         })
     }
 
-    /// The folder of this architecture's state, or of the named instance of it. It need not be there. With [`stateless`](Self::stateless) the
-    /// program has put a folder of its own in the place of [`state_dir`](Self::state_dir).
+    /// The folder of this architecture's state, of the named instance of it, or of the one that vanishes. It need not be there.
     pub fn state(&self) -> PathBuf {
-        match &self.instance {
-            Some(name) => self.state_dir.join("instances").join(name).join(self.arch.name()),
-            None => self.shared(),
+        match (&self.vanishing, &self.instance) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(name)) => self.state_dir.join("instances").join(name).join(self.arch.name()),
+            (None, None) => self.shared(),
         }
     }
 

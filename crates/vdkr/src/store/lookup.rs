@@ -1,9 +1,10 @@
-//! Which image is meant: by name, as it is, then under the registry's prefix, then on Docker Hub; or by ID, which is never transformed.
+//! Which image is meant: by name, as it is, then under the registry's prefix, then on Docker Hub, then under any registry; or by ID, which is
+//! never transformed.
 
 use wharf_oci::ImageReference;
 use wharf_terminal::ui::Failure;
 
-use super::{Image, Store, full};
+use super::{Image, Store, familiar, full};
 use crate::settings::{RegistryPrefix, Settings};
 
 /// Digits of an ID at least. Docker takes fewer; a name of hexadecimal letters is more likely then.
@@ -49,15 +50,40 @@ impl Store {
     /// `No such image`, as Docker says it, an ID that several have, and a text that is neither.
     pub fn find(&self, settings: &Settings, text: &str) -> Result<Target, Failure> {
         let images = self.images()?;
-        match find(&images, settings.registry.as_ref(), text)? {
-            Some(found) => Ok(found),
-            None => Err(Failure::new(format!("No such image: {text}"))),
-        }
+        let found = find(&images, settings.registry.as_ref(), text)?;
+        found.ok_or_else(|| Failure::new(format!("No such image: {text}")))
     }
 }
 
 /// Finds an image among these.
 pub fn find(images: &[Image], registry: Option<&RegistryPrefix>, text: &str) -> Result<Option<Target>, Failure> {
+    match find_to_run(images, registry, text)? {
+        None => under_any_registry(images, text),
+        found => Ok(found),
+    }
+}
+
+/// The image of a name without a registry that is only found with one: that which was set when it was pulled, and is not any more.
+fn under_any_registry(images: &[Image], text: &str) -> Result<Option<Target>, Failure> {
+    let plain = text.parse::<ImageReference>().ok().filter(|name| name.digest().is_none());
+    let Some(plain) = plain.filter(|_| !is_certainly_id(text) && !qualified(text)) else { return Ok(None) };
+    let plain = full(&plain);
+    let end = format!("/{}", familiar(&plain));
+    let fits = |name: &&String| name.ends_with(&end) && familiar(name) == name.as_str();
+    let fitting: Vec<_> =
+        images.iter().flat_map(|image| image.names.iter().filter(fits).map(move |name| (image, name))).collect();
+    match fitting.as_slice() {
+        [] => Ok(None),
+        [(image, name)] => Ok(Some(Target { image: (*image).clone(), name: Some((*name).clone()) })),
+        several => {
+            let names: Vec<_> = several.iter().map(|(_, name)| name.as_str()).collect();
+            Err(Failure::new(format!("{text} may be {}", names.join(" or "))).hint("give the name in full"))
+        }
+    }
+}
+
+/// Finds an image among these that is what a registry, or Docker Hub, would give for the name.
+pub fn find_to_run(images: &[Image], registry: Option<&RegistryPrefix>, text: &str) -> Result<Option<Target>, Failure> {
     if !is_certainly_id(text) {
         for name in names(text, registry)? {
             if let Some(found) = named(images, &name) {

@@ -18,7 +18,7 @@ use wharf_terminal::ui::Failure;
 
 use crate::settings::Settings;
 pub use image::Image;
-pub use lookup::{Target, find, qualified};
+pub use lookup::{Target, find, find_to_run, qualified};
 pub use platform::{choose, runs};
 
 /// The annotation of an entry that holds what registries know the image by: `NAME@DIGEST`, separated by spaces.

@@ -9,6 +9,9 @@ use wharf_terminal::ui::Failure;
 use super::{Image, Store};
 use crate::settings::Settings;
 
+/// How often layers are made ready: once more for those that another command removes meanwhile, and once for those that turn out to be damaged.
+const ATTEMPTS: u32 = 3;
+
 /// The file systems of a state's layers.
 ///
 /// # Errors
@@ -17,8 +20,8 @@ pub fn cache(settings: &Settings) -> Result<Cache, Failure> {
     Cache::open(settings.state().join("rootfs")).map_err(|error| failure(&error))
 }
 
-/// Turns the layers of an image into what a guest mounts, so that its first run does not wait for that. The layout holds all of them. This is the
-/// one place where layers are handed on: `pull`, `load`, `import` and `vimport` end with it, after the image is listed.
+/// Turns the layers of an image into what a guest mounts, so that its first run does not wait for that; what is damaged of it is made again. The
+/// layout holds all layers. This is the one place where layers are handed on: `pull`, `load`, `import` and `vimport` end with it, after the image is listed.
 ///
 /// # Errors
 /// What is wrong with a layer, and what the disk fails with.
@@ -30,14 +33,22 @@ pub fn make_ready(settings: &Settings, layout: &Layout, manifest: &ImageManifest
         return Err(Failure::new(format!("the image has {layers} layers, and its configuration tells of {told}")));
     }
     let cache = cache(settings)?;
-    for (layer, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
-        if cache.has(diff_id) {
-            continue;
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        match cache.image(&config.diff_ids) {
+            Ok(_) => return Ok(()),
+            // One that is damaged is removed when that is found, and then it is missing as well.
+            Err(RootfsError::Missing(_) | RootfsError::Damaged { .. }) if attempts.next().is_some() => {}
+            Err(error) => return Err(failure(&error)),
         }
-        let reader = layout.place(layer).and_then(|place| place.reader()).map_err(|error| Failure::of(&error))?;
-        cache.add(diff_id, reader).map_err(|error| failure(&error))?;
+        for (layer, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
+            if !cache.has(diff_id) {
+                let reader = layout.place(layer).and_then(|place| place.reader());
+                let reader = reader.map_err(|error| Failure::of(&error).hint("pull or load the image again"))?;
+                cache.add(diff_id, reader).map_err(|error| failure(&error))?;
+            }
+        }
     }
-    Ok(())
 }
 
 /// Removes what was made of layers that neither an image nor a container has. Returns the bytes that it took.
@@ -55,5 +66,9 @@ pub fn forget_unused(settings: &Settings, also_kept: &BTreeSet<Digest>) -> Resul
 }
 
 fn failure(error: &RootfsError) -> Failure {
-    Failure::of(error).about("a layer cannot be made ready to run")
+    let failure = Failure::of(error).about("a layer cannot be made ready to run");
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
