@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Subcommand};
 
+use super::copied::Side;
 use super::values::{Cpus, Memory, Network, Port, Variable, Volume};
 
 /// How a program runs, the first one of a container or another.
@@ -255,10 +256,15 @@ pub struct Copy {
     /// What a link in the source leads to, in place of the link
     #[arg(long, short = 'L')]
     pub follow_link: bool,
+    /// Do not say what was copied
+    #[arg(long, short)]
+    pub quiet: bool,
     /// CONTAINER:PATH, a path here, or `-` for an archive on standard input
-    pub source: OsString,
+    #[arg(value_name = "SOURCE")]
+    pub source: Side,
     /// CONTAINER:PATH, a path here, or `-` for an archive on standard output
-    pub destination: OsString,
+    #[arg(value_name = "DESTINATION")]
+    pub destination: Side,
 }
 
 /// Options of `port`.
@@ -298,7 +304,7 @@ pub struct Commit {
     #[arg(long, short, value_name = "INSTRUCTION")]
     pub change: Vec<String>,
     /// Halt it meanwhile
-    #[arg(long, short, default_value_t = true, action = ArgAction::Set)]
+    #[arg(long, short, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub pause: bool,
     /// The container
     pub container: String,

@@ -1,6 +1,7 @@
 //! The commands and their options. Options of vdkr itself stand before the command; what follows the command belongs to it.
 
 pub mod containers;
+pub mod copied;
 pub mod images;
 pub mod system;
 pub mod values;

@@ -1,6 +1,7 @@
 //! Containers: one virtual machine for each that runs.
 
 mod attach;
+mod commit;
 mod exec;
 mod files;
 mod image;
@@ -48,7 +49,7 @@ pub fn run(settings: &Settings, command: &Command) -> Result<ExitCode, Failure> 
         Command::Cp(options) => files::copy(settings, options),
         Command::Port(options) => list::port(settings, options),
         Command::Top(options) => top::top(settings, options),
-        Command::Commit(options) => files::commit(settings, options),
+        Command::Commit(options) => commit::commit(settings, options),
         Command::Memres(options) => memres::run(settings, options),
         _ => Err(Failure::new("this is no command about containers")),
     }

@@ -8,7 +8,7 @@ use super::attach::{self, View};
 use super::make::{self, EntryPoint};
 use super::record::{Containers, Folder, Record};
 use crate::cli::containers::{Create, Run, Start};
-use crate::keeper;
+use crate::keeper::{self, Role};
 use crate::settings::Settings;
 
 /// Runs a program in a new container.
@@ -62,7 +62,7 @@ pub fn start(settings: &Settings, options: &Start) -> Result<ExitCode, Failure> 
 
 /// Start it in the background: 0 when it runs, else the exit code for what went wrong, which was said.
 pub fn begin(settings: &Settings, folder: &Folder, record: &Record) -> Result<u8, Failure> {
-    let owner = keeper::start(settings, folder, record.machine, false)?;
+    let owner = keeper::start(settings, folder, record.machine, Role::Background)?;
     let early = attach::until_started(&owner.socket)?;
     // One that has ended by now has run all the same.
     Ok(match early.code {
@@ -72,7 +72,7 @@ pub fn begin(settings: &Settings, folder: &Folder, record: &Record) -> Result<u8
 }
 
 fn foreground(settings: &Settings, folder: &Folder, record: &Record) -> Result<ExitCode, Failure> {
-    let owner = keeper::start(settings, folder, record.machine, true)?;
+    let owner = keeper::start(settings, folder, record.machine, Role::Foreground)?;
     let early = attach::until_started(&owner.socket)?;
     let process = &record.container.process;
     attach::attach(&owner.socket, &early, View { stdin: process.stdin, terminal: process.terminal.is_some(), signals: true })
