@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::attributes::{Attributes, Owners};
@@ -104,7 +104,7 @@ impl Receiver {
         let shown = self.below(&path);
         let Some((parent, name)) = path.parent().zip(path.file_name()) else {
             // The folder was there before, and stays as it is.
-            return if entry.kind == Kind::Directory { Ok(()) } else { Err(refused(entry, "it would take the folder's place")) };
+            return if entry.kind == Kind::Directory { Ok(()) } else { Err(refused(&shown, "it would take the folder's place")) };
         };
         let directory = self.folder(entry, &parent)?;
         let there = match system::status_at(directory.as_fd(), name) {
@@ -115,13 +115,13 @@ impl Receiver {
         if entry.kind == Kind::Directory {
             match there {
                 Some(true) => {}
-                Some(false) => return Err(refused(entry, "there is a file in the folder's place")),
+                Some(false) => return Err(refused(&shown, "there is a file or a link in the folder's place")),
                 None => system::make_directory_at(directory.as_fd(), name).map_err(LayersError::file("make", shown))?,
             }
             return self.pend(path.clone(), Attributes::of(entry, self.owners)?, there.is_some());
         }
         if there == Some(true) {
-            return Err(refused(entry, "there is a folder in its place"));
+            return Err(refused(&shown, "there is a folder in its place"));
         }
         if self.owners == Owners::Receiver && matches!(entry.kind, Kind::Character { .. } | Kind::Block { .. }) {
             self.skipped.devices += 1;
@@ -155,7 +155,7 @@ impl Receiver {
             Kind::Hardlink(target) => {
                 let target = self.place_of(target)?;
                 let (parent, old) =
-                    target.parent().zip(target.file_name()).ok_or_else(|| refused(entry, "it is a link to a folder"))?;
+                    target.parent().zip(target.file_name()).ok_or_else(|| refused(&shown, "it is a link to a folder"))?;
                 let from = self.folder(entry, &parent)?;
                 let link = |at: BorrowedFd<'_>, name: &[u8]| system::link_at(from.as_fd(), old, at, name);
                 Ok(self.unused(directory, link, &shown)?.0)
@@ -170,7 +170,7 @@ impl Receiver {
         &mut self,
         directory: &Rc<OwnedFd>,
         make: impl Fn(BorrowedFd<'_>, &[u8]) -> io::Result<T>,
-        shown: &std::path::Path,
+        shown: &Path,
     ) -> Result<(Unfinished, T), LayersError> {
         loop {
             let name = format!(".vdkr-{}-{}", std::process::id(), self.next_name).into_bytes();
@@ -231,7 +231,9 @@ impl Receiver {
                 opened => opened,
             };
             at = opened.map_err(|error| match error.raw_os_error() {
-                Some(libc::ELOOP | libc::ENOTDIR) => refused(entry, "there is a link or a file above it, in a folder's place"),
+                Some(libc::ELOOP | libc::ENOTDIR) => {
+                    refused(&self.below(&so_far), "there is a link or a file in the place of a folder")
+                }
                 _ => LayersError::file("read", self.below(&so_far))(error),
             })?;
         }
@@ -300,6 +302,6 @@ impl Drop for Receiver {
     }
 }
 
-fn refused(entry: &Entry, why: &str) -> LayersError {
-    LayersError::Refused { name: entry.name.clone(), why: why.to_owned() }
+fn refused(shown: &Path, why: &str) -> LayersError {
+    LayersError::Refused { name: shown.as_os_str().as_bytes().to_vec(), why: why.to_owned() }
 }

@@ -93,7 +93,9 @@ fn as_run(execution: &mut Map<String, Value>, record: &Record) {
     set("Cmd", texts(command).into());
     set("Env", texts(&process.env).into());
     set("User", process.user.clone().into());
-    set("WorkingDir", process.working_dir.shown().into());
+    let folder = process.working_dir.shown();
+    // The root is what one that says nothing has.
+    set("WorkingDir", if folder == "/" { String::new() } else { folder }.into());
     let lost = process.args.iter().chain(&process.env).filter(|text| text.to_str().is_none()).count();
     if lost > 0 {
         ui::warn(&format!("{lost} arguments or variables are left out: an image's configuration holds UTF-8 only"));

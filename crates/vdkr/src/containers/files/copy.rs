@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use wharf_guest_protocol::{Copied, FileWork, Text};
 use wharf_layers::copy::{Destination, DestinationError, Owners, Place, Receiver, Sender, Source, base_name};
 use wharf_layers::tar::TarReader;
@@ -112,12 +113,12 @@ pub fn into(settings: &Settings, options: &Copy, from: &Path, name: &str, path: 
     };
     let bytes = from.as_os_str().as_bytes();
     let place = Place::find(bytes, options.follow_link, open).map_err(failed)?;
-    let is_directory = place.is_directory().map_err(failed)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let is_directory = place.is_directory().map_err(failed)?.ok_or_else(|| failed(Errno::NOENT.into()))?;
     let own_name = base_name(bytes).map(|name| Text::from(OsStr::from_bytes(name).to_owned()));
     let source = match (is_directory, own_name) {
         (true, name) => Copied::Folder { name },
         (false, Some(name)) => Copied::File { name },
-        (false, None) => return Err(failed(io::ErrorKind::NotADirectory.into())),
+        (false, None) => return Err(failed(Errno::NOTDIR.into())),
     };
     send(settings, options, name, path, source, |upload| {
         let mut sender = Sender::new(BufWriter::with_capacity(BUFFER, upload), is_portable);

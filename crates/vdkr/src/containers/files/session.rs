@@ -30,7 +30,16 @@ impl Session {
     /// # Errors
     /// When no machine can be had.
     pub fn begin(settings: &Settings, folder: &Folder, record: &Record, state: &State, role: Role) -> Result<Self, Failure> {
-        let is_own = !state.status.is_alive();
+        match Self::begin_as(settings, folder, record, role, !state.status.is_alive()) {
+            // It was started just now.
+            Err(_) if !state.status.is_alive() && folder.state().status.is_alive() => {
+                Self::begin_as(settings, folder, record, role, false)
+            }
+            begun => begun,
+        }
+    }
+
+    fn begin_as(settings: &Settings, folder: &Folder, record: &Record, role: Role, is_own: bool) -> Result<Self, Failure> {
         let socket = if is_own {
             keeper::start(settings, folder, record.machine, role)?.socket
         } else {
