@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -134,7 +134,7 @@ fn what_files_are_comes_along() {
     let vm = Vm::new("x86_64");
     running(
         &vm,
-        "mkdir -p /t; mknod /t/null c 1 3; echo x > /t/x; ln /t/x /t/y; chmod 6750 /t/x; chown 33:34 /t/x; touch -d '2001-02-03 04:05:06' /t/x; mkdir /t/closed; chmod 500 /t/closed",
+        "mkdir -p /t; mknod /t/null c 1 3; echo x > /t/x; ln /t/x /t/y; chown 33:34 /t/x; chmod 6750 /t/x; touch -d '2001-02-03 04:05:06' /t/x; mkdir /t/closed; chmod 500 /t/closed",
         &["--privileged"],
     );
     let archive = vm.command(&["cp", "one:/t", "-"]).output().expect("run vdkr").stdout;

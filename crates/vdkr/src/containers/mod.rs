@@ -2,6 +2,7 @@
 
 mod attach;
 mod commit;
+mod detach;
 mod exec;
 mod files;
 mod image;
@@ -36,6 +37,7 @@ pub fn run(settings: &Settings, command: &Command) -> Result<ExitCode, Failure> 
         Command::Create(options) => run::create(settings, options),
         Command::Vshell(options) => exec::shell(settings, options),
         Command::Exec(options) => exec::exec(settings, options),
+        Command::Attach(options) => run::attach(settings, options),
         Command::Ps(options) => list::ps(settings, options),
         Command::Logs(options) => logs::logs(settings, options),
         Command::Start(options) => run::start(settings, options),

@@ -67,6 +67,8 @@ pub enum Ask {
         /// The size.
         terminal: Terminal,
     },
+    /// What is looked at goes on when this connection closes, whatever was said before. Answered by [`Tell::Detached`].
+    Detach,
     /// Something for the guest; answered by [`Tell::Done`] or [`Tell::Failed`].
     Guest {
         /// What.
@@ -98,6 +100,8 @@ pub enum Tell {
     },
     /// It runs.
     Started,
+    /// It goes on without this connection.
+    Detached,
     /// What was asked is done.
     Done {
         /// What was asked for.

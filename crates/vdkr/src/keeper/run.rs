@@ -175,8 +175,8 @@ impl Prepared {
                         return;
                     }
                 }
-                keeper.serve(owner, &connection, Some(MAIN));
-                if is_foreground {
+                let is_detached = keeper.serve(owner, &connection, Some(MAIN));
+                if is_foreground && !is_detached {
                     keeper.end_machine();
                 } else {
                     keeper.forget(MAIN, &connection);
@@ -377,9 +377,10 @@ impl Keeper {
         }
     }
 
-    /// Do what a connection asks, until it closes. `process` is what it looks at.
-    pub(super) fn serve(self: &Arc<Self>, mut from: UnixStream, connection: &Arc<Connection>, mut process: Option<u32>) {
+    /// Do what a connection asks, until it closes. `process` is what it looks at. Returns whether that is to go on without it.
+    pub(super) fn serve(self: &Arc<Self>, mut from: UnixStream, connection: &Arc<Connection>, mut process: Option<u32>) -> bool {
         let mut ends_with_it = None;
+        let mut is_detached = false;
         while let Ok(Some(frame)) = read(&mut from) {
             if frame.channel == IN {
                 if let Some(process) = process {
@@ -426,6 +427,10 @@ impl Keeper {
                         keeper.forget(number, &connection);
                     });
                 }
+                Ask::Detach => {
+                    (is_detached, ends_with_it) = (true, None);
+                    connection.tell(&Tell::Detached);
+                }
                 Ask::Take { .. } => break,
             }
         }
@@ -436,6 +441,7 @@ impl Keeper {
         if let Some(process) = process {
             self.forget(process, connection);
         }
+        is_detached
     }
 
     /// Something for the guest itself.

@@ -64,7 +64,7 @@ impl<'a> Download<'a> {
                 Ok(Tell::Done { .. }) => self.ended = Some(Ok(())),
                 Ok(Tell::Failed(refusal)) => self.ended = Some(Err(refusal.into())),
                 Ok(Tell::Note { text }) => ui::say(text),
-                Ok(Tell::Started | Tell::Credit { .. }) => {}
+                Ok(Tell::Started | Tell::Detached | Tell::Credit { .. }) => {}
                 Ok(Tell::Exited { .. }) | Err(_) => self.ended = Some(Err(self.session.gone())),
             }
         }
