@@ -210,19 +210,21 @@ fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>) {
         };
         let typed = &buffer[..got];
         let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = match watch.as_mut().map(|watch| watch.pass(typed)) {
-            None => std::borrow::Cow::Borrowed(typed),
-            // Keys that are held back: nothing to send, which would be the end of standard input.
-            Some(Some(passed)) if passed.is_empty() && got > 0 => continue,
-            Some(Some(passed)) => std::borrow::Cow::Owned(passed),
-            Some(None) => {
-                let _ = send(&mut *to, &Ask::Detach);
+        let (passed, is_left) = match &mut watch {
+            Some(watch) => watch.pass(typed),
+            None => (typed.to_vec(), false),
+        };
+        // Where keys are held back there is nothing to send: that would be the end of standard input.
+        if !passed.is_empty() || got == 0 {
+            room.taken.lock().unwrap_or_else(PoisonError::into_inner).0 += passed.len();
+            if write(&mut *to, IN, &passed).is_err() {
                 return;
             }
-        };
-        room.taken.lock().unwrap_or_else(PoisonError::into_inner).0 += passed.len();
-        let sent = write(&mut *to, IN, &passed);
-        if got == 0 || sent.is_err() {
+        }
+        if is_left {
+            let _ = send(&mut *to, &Ask::Detach);
+        }
+        if is_left || got == 0 {
             return;
         }
     }

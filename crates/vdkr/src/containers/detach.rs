@@ -15,8 +15,8 @@ impl Watch {
         Self { keys, typed: 0 }
     }
 
-    /// What of the next bytes is for the program; `None` once all keys were typed, and what comes after them is for nobody.
-    pub fn pass(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
+    /// What of the next bytes is for the program, and whether all keys were typed: what comes after them is for nobody.
+    pub fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut passed = Vec::with_capacity(typed.len());
         for byte in typed {
             let keys = self.keys.bytes();
@@ -27,13 +27,13 @@ impl Watch {
             if *byte == keys[self.typed] {
                 self.typed += 1;
                 if self.typed == keys.len() {
-                    return None;
+                    return (passed, true);
                 }
             } else {
                 passed.push(*byte);
             }
         }
-        Some(passed)
+        (passed, false)
     }
 }
 
@@ -44,13 +44,13 @@ mod tests {
     #[test]
     fn only_the_whole_sequence_counts() {
         let mut watch = Watch::for_keys(DetachKeys::default());
-        assert_eq!(watch.pass(b"ab"), Some(b"ab".to_vec()));
-        assert_eq!(watch.pass(&[16]), Some(Vec::new()), "it may be the first of them");
-        assert_eq!(watch.pass(b"x"), Some(vec![16, b'x']), "it was not");
-        assert_eq!(watch.pass(&[16, 16]), Some(vec![16]));
-        assert_eq!(watch.pass(&[17, b'y']), None);
+        assert_eq!(watch.pass(b"ab"), (b"ab".to_vec(), false));
+        assert_eq!(watch.pass(&[16]), (Vec::new(), false), "it may be the first of them");
+        assert_eq!(watch.pass(b"x"), (vec![16, b'x'], false), "it was not");
+        assert_eq!(watch.pass(&[16, 16]), (vec![16], false));
+        assert_eq!(watch.pass(&[17, b'y']), (Vec::new(), true));
         let mut one = Watch::for_keys("x".parse().expect("a key"));
-        assert_eq!(one.pass(b"ab"), Some(b"ab".to_vec()));
-        assert_eq!(one.pass(b"abx"), None);
+        assert_eq!(one.pass(b"ab"), (b"ab".to_vec(), false));
+        assert_eq!(one.pass(b"abxc"), (b"ab".to_vec(), true));
     }
 }
