@@ -376,6 +376,29 @@ fn an_interrupted_copy_leaves_nothing_behind() {
     assert_eq!(inside(&vm, "echo on"), "on\n");
 }
 
+/// A container that ends under a copy, and a copy that is killed: neither is taken for a whole one, on neither side.
+#[test]
+fn what_ends_early_is_no_copy() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "dd if=/dev/zero of=/large bs=1M count=400 2>/dev/null", &[]);
+    let child = vm.start(&["cp", "one:/large", "large"]);
+    within(60, "the beginning of a copy", || names(&vm.own()).iter().any(|name| name.starts_with(".vdkr-")));
+    vm.ok(&["kill", "one"]);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(names(&vm.own()).iter().all(|name| !name.contains("large") && !name.contains(".vdkr-")), "{:?}", names(&vm.own()));
+    let large = own_file(&vm, "big", &[]);
+    fs::File::options().write(true).open(large).and_then(|file| file.set_len(2 << 30)).expect("a large file");
+    let mut child = vm.start(&["cp", "big", "one:/big"]);
+    within(60, "a machine for the copy", || !vm.machines().is_empty());
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    child.kill().expect("kill");
+    child.wait().expect("an end");
+    within(60, "the end of the machine", || vm.machines().is_empty());
+    vm.ok(&["start", "one"]);
+    assert_eq!(inside(&vm, "ls -A / | grep -e big -e vdkr; true"), "");
+}
+
 #[test]
 fn a_container_for_another_architecture_is_told() {
     let vm = Vm::new("x86_64");
