@@ -15,10 +15,11 @@ use crate::{Ran, run_tool};
 /// The user who runs them: nobody.
 const USER: u32 = 65534;
 /// Programs of busybox that tests use.
-const APPLETS: [&str; 42] = [
+const APPLETS: [&str; 48] = [
     "sh", "ls", "cat", "echo", "date", "uname", "head", "sleep", "dd", "md5sum", "tee", "id", "hostname", "env", "printf",
     "mount", "ps", "kill", "nc", "httpd", "wget", "stty", "tty", "touch", "rm", "mkdir", "tar", "find", "wc", "seq", "true",
-    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df", "sync", "sort",
+    "false", "test", "cp", "mv", "ln", "stat", "chmod", "grep", "df", "sync", "mkfifo", "mknod", "chown", "tr", "cut", "tail",
+    "sort",
 ];
 
 /// An architecture's `vdkr` with an instance of its own, and the image `box` in it: busybox.

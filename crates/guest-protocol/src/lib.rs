@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod container;
+mod files;
 mod frame;
 mod message;
 mod text;
 
 pub use container::{Container, Mount, Network, Process, Terminal};
+pub use files::{Copied, FileWork};
 pub use frame::{CONTROL, Frame, FrameError, MAX_PAYLOAD, read, write};
 pub use message::{Event, Report, Request, Stream, StreamKind, Task, WINDOW};
 pub use text::Text;

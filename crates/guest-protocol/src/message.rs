@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Container, Process, Terminal};
+use crate::{Container, FileWork, Mount, Process, Terminal};
 
 /// The bytes of a stream that may be under way, from the start.
 pub const WINDOW: usize = 256 << 10;
@@ -107,6 +107,19 @@ pub enum Task {
         /// The process.
         spec: Box<Process>,
     },
+    /// Mount the disks of a container, and start nothing: for its files.
+    Open {
+        /// Volumes that are seen in it, in the order in which they are mounted; others are left out.
+        mounts: Vec<Mount>,
+    },
+    /// Do something with the container's files. The archive is the standard output, or the standard input, of a process that does not exist
+    /// otherwise; a signal to it gives the work up. Answered when all of it is done and sent.
+    Files {
+        /// The process's number.
+        process: u32,
+        /// What to do.
+        work: FileWork,
+    },
     /// Stop all processes of the container where they are.
     Pause,
     /// Let them go on.
@@ -141,6 +154,8 @@ pub enum Event {
         id: u32,
         /// Why, in a sentence without a dot.
         message: String,
+        /// The way out, if one is known.
+        hint: Option<String>,
         /// The exit code that says it to scripts: 125 for the machine, 126 for a program that cannot be run, 127 for one that is not there.
         code: u8,
     },

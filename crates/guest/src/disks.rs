@@ -19,6 +19,8 @@ const CHANGES: &str = "changes";
 
 const LOWER: &str = "/run/vdkr/image";
 const DISK: &str = "/run/vdkr/disk";
+/// Where what the container has changed lies, as overlayfs has it.
+pub const UPPER: &str = "/run/vdkr/disk/upper";
 const ROOT: &str = "/run/vdkr/root";
 
 /// Drop what the kernel remembers of a block device (`BLKFLSBUF`, `<linux/fs.h>`).

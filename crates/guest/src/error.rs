@@ -22,6 +22,14 @@ pub enum GuestError {
         /// 126 for a program that cannot be run, 127 for one that is not there, 125 for all else.
         code: u8,
     },
+    /// Something about the container's files.
+    #[error("{message}")]
+    Files {
+        /// What.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+    },
     /// What was asked makes no sense as things are.
     #[error("{0}")]
     Asked(String),
@@ -34,6 +42,11 @@ impl GuestError {
             Self::Runtime { code, .. } => *code,
             _ => 125,
         }
+    }
+
+    /// The way out, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        if let Self::Files { hint, .. } = self { hint.clone() } else { None }
     }
 }
 

@@ -8,6 +8,7 @@ mod boot;
 mod container;
 mod disks;
 mod error;
+mod files;
 mod link;
 mod modules;
 mod network;

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
 use wharf_guest_protocol::{Event, Stream, StreamKind, Terminal};
 
 use crate::error::{Doing, GuestError};
+use crate::files::Pipe;
 use crate::link::Link;
 use crate::reaper::Reaper;
 use crate::streams::{Incoming, Outgoing, Window};
@@ -35,10 +39,29 @@ pub enum Ends {
 }
 
 struct Running {
-    pid: Pid,
+    who: Who,
     terminal: Option<OwnedFd>,
     stdin: Option<Incoming>,
     windows: Vec<(StreamKind, Arc<Window>)>,
+}
+
+/// Whose streams they are.
+enum Who {
+    Process(Pid),
+    /// Work of this program's own, which ends when this is set.
+    Work(Arc<AtomicBool>),
+}
+
+/// How long work that was given up may take to notice.
+const NOTICE: Duration = Duration::from_secs(5);
+
+/// Which way the bytes of some work go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the host.
+    In,
+    /// To the host.
+    Out,
 }
 
 /// Give a terminal a size.
@@ -47,17 +70,31 @@ pub fn set_size(terminal: &OwnedFd, size: Terminal) {
     let _ = tcsetwinsize(terminal, size);
 }
 
+impl Running {
+    /// Let work of this program's own end: nothing more comes, and nobody waits for what it sends.
+    fn give_up(&mut self) {
+        if let Who::Work(given_up) = &self.who {
+            given_up.store(true, Ordering::Relaxed);
+            self.stdin = None;
+            for (_, window) in &self.windows {
+                window.give(usize::MAX / 2);
+            }
+        }
+    }
+}
+
 /// The processes that run.
 pub struct Processes {
     link: Arc<Link>,
     reaper: Arc<Reaper>,
     running: Mutex<HashMap<u32, Running>>,
+    fewer: Condvar,
 }
 
 impl Processes {
     /// None yet.
     pub fn new(link: Arc<Link>, reaper: Arc<Reaper>) -> Self {
-        Self { link, reaper, running: Mutex::default() }
+        Self { link, reaper, running: Mutex::default(), fewer: Condvar::new() }
     }
 
     /// Carry the streams of a process that was just started, and tell the host when it has ended.
@@ -85,7 +122,7 @@ impl Processes {
             }
         };
         let windows = out.iter().map(|out| (out.stream.kind, Arc::clone(&out.window))).collect();
-        self.lock().insert(number, Running { pid, terminal, stdin, windows });
+        self.lock().insert(number, Running { who: Who::Process(pid), terminal, stdin, windows });
         let all = Arc::clone(self);
         thread::Builder::new()
             .name("end".to_owned())
@@ -99,6 +136,60 @@ impl Processes {
             })
             .doing(failed)?;
         Ok(())
+    }
+
+    /// Do something that has a stream as a process has, in a thread. `done` gets what comes of it, once all was sent.
+    ///
+    /// # Errors
+    /// When the system has no room for the threads.
+    pub fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        number: u32,
+        way: Way,
+        work: impl FnOnce(Pipe) -> T + Send + 'static,
+        done: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), GuestError> {
+        let failed = || "carry an archive".to_owned();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).doing(failed)?;
+        let given_up = Arc::new(AtomicBool::new(false));
+        let stream = |kind| Stream { process: number, kind };
+        let (own, stdin, out) = match way {
+            Way::In => {
+                let stdin = Incoming::start(Arc::clone(&self.link), stream(StreamKind::In), writer, false).doing(failed)?;
+                (reader, Some(stdin), None)
+            }
+            Way::Out => {
+                (writer, None, Some(Outgoing::start(Arc::clone(&self.link), stream(StreamKind::Out), reader).doing(failed)?))
+            }
+        };
+        let windows = out.iter().map(|out| (out.stream.kind, Arc::clone(&out.window))).collect();
+        let who = Who::Work(Arc::clone(&given_up));
+        self.lock().insert(number, Running { who, terminal: None, stdin, windows });
+        let all = Arc::clone(self);
+        let started = thread::Builder::new().name("files".to_owned()).spawn(move || {
+            let came = work(Pipe::new(own, given_up));
+            if let Some(out) = out {
+                out.finish();
+            }
+            all.lock().remove(&number);
+            all.fewer.notify_all();
+            done(came);
+        });
+        started.map(|_| ()).doing(failed)
+    }
+
+    /// Give up all work of this program's own, and wait until it has ended, for a while.
+    pub fn give_up_work(&self) {
+        let is_work = |running: &Running| matches!(running.who, Who::Work(_));
+        let mut running = self.lock();
+        running.values_mut().for_each(Running::give_up);
+        while running.values().any(is_work) {
+            let (after, waited) = self.fewer.wait_timeout(running, NOTICE).unwrap_or_else(PoisonError::into_inner);
+            running = after;
+            if waited.timed_out() {
+                return;
+            }
+        }
     }
 
     /// Bytes for a process's standard input; none at its end.
@@ -122,8 +213,11 @@ impl Processes {
     /// Send a process a signal.
     pub fn signal(&self, number: u32, signal: i32) {
         let signal = Signal::from_named_raw(signal);
-        if let (Some(process), Some(signal)) = (self.lock().get(&number), signal) {
-            let _ = kill_process(process.pid, signal);
+        if let (Some(running), Some(signal)) = (self.lock().get_mut(&number), signal) {
+            match running.who {
+                Who::Process(pid) => drop(kill_process(pid, signal)),
+                Who::Work(_) => running.give_up(),
+            }
         }
     }
 

@@ -78,6 +78,14 @@ pub enum EntryPathError {
     Zero,
 }
 
+/// Whether an extended attribute means the same on another machine.
+///
+/// `security.selinux` is given by the policy of the machine that a file is on, `system.nfs4_acl` by the server that it lies on, and
+/// `trusted.overlay.*` belongs to the overlay of a running container, where it would hide files of whoever mounts this one.
+pub fn is_portable(attribute: &[u8]) -> bool {
+    attribute != b"security.selinux" && attribute != b"system.nfs4_acl" && !attribute.starts_with(b"trusted.overlay.")
+}
+
 impl EntryPath {
     /// Reads a name of an archive. A leading slash means the root, as it does to all who unpack layers.
     pub fn parse(name: &[u8]) -> Result<Self, EntryPathError> {

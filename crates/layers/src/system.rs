@@ -269,6 +269,27 @@ pub(crate) fn set_mode_at(directory: BorrowedFd<'_>, name: &[u8], mode: u32) -> 
     done(unsafe { libc::fchmodat(directory.as_raw_fd(), name.as_ptr(), mode, 0) })
 }
 
+/// Sets permissions, never those of a link's target: where `name` is a link, this fails.
+pub(crate) fn set_own_mode_at(directory: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()> {
+    let name = c_string(name)?;
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the name ends with a zero byte; no file is created.
+    let file = unsafe { libc::openat64(directory.as_raw_fd(), name.as_ptr(), flags) };
+    done(file)?;
+    // SAFETY: the function made this descriptor, and nobody else knows it.
+    let file = unsafe { OwnedFd::from_raw_fd(file) };
+    let path = c_string(format!("/proc/self/fd/{}", file.as_raw_fd()).as_bytes())?;
+    // SAFETY: the path ends with a zero byte.
+    done(unsafe { libc::chmod(path.as_ptr(), mode) })
+}
+
+/// Gives a file another name, in the place of what has that name and is no directory.
+pub(crate) fn rename_at(from: BorrowedFd<'_>, old: &[u8], directory: BorrowedFd<'_>, new: &[u8]) -> io::Result<()> {
+    let (old, new) = (c_string(old)?, c_string(new)?);
+    // SAFETY: both names end with a zero byte.
+    done(unsafe { libc::renameat(from.as_raw_fd(), old.as_ptr(), directory.as_raw_fd(), new.as_ptr()) })
+}
+
 /// Sets the time of the last change, and of the last reading to the same; of a link itself too.
 pub(crate) fn set_mtime_at(directory: BorrowedFd<'_>, name: &[u8], mtime: Time) -> io::Result<()> {
     let name = c_string(name)?;

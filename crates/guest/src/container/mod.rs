@@ -3,10 +3,11 @@
 mod bundle;
 mod capabilities;
 mod devices;
+mod opened;
 mod top;
 mod user;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use wharf_guest_protocol::{Container, Mount, Network, Process};
@@ -19,6 +20,8 @@ use crate::processes::Ends;
 use crate::reaper::Reaper;
 use crate::runtime::{Runtime, What};
 
+pub use opened::Opened;
+
 /// The name under which this program is the container of the warm-up, and does nothing.
 pub const WARM_UP: &str = "vdkr-warm-up";
 
@@ -29,6 +32,8 @@ const NAME: &str = "container";
 pub struct Running {
     disks: Disks,
     container: Container,
+    /// Its first process.
+    pid: Pid,
 }
 
 impl Running {
@@ -38,12 +43,13 @@ impl Running {
     /// A disk that cannot be mounted, a user who is not there, a program that cannot be run.
     pub fn start(runtime: &Runtime, volumes: &Relay, container: Container) -> Result<(Self, Pid, Ends), GuestError> {
         let disks = Disks::mount()?;
-        mount_volumes(volumes, &container, disks.root())?;
+        let user = user::look_up(disks.root(), &container.process.user)?;
+        mount_volumes(volumes, &container.mounts, Owner { uid: user.uid, gid: user.gid })?;
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
         let env = bundle::write(bundle, &container, disks.root())?;
         let (pid, ends) = runtime.launch(What::Container(bundle.to_owned()), NAME, &container.process, env)?;
-        Ok((Self { disks, container }, pid, ends))
+        Ok((Self { disks, container, pid }, pid, ends))
     }
 
     /// Start another process in it.
@@ -62,6 +68,11 @@ impl Running {
         top::processes()
     }
 
+    /// Its root, with all that is mounted in it.
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.pid.as_raw_nonzero()))
+    }
+
     /// Stop all its processes where they are.
     ///
     /// # Errors
@@ -75,6 +86,14 @@ impl Running {
     /// # Errors
     /// The runtime's own words.
     pub fn resume(&self, runtime: &Runtime) -> Result<(), GuestError> {
+        Self::resume_all(runtime)
+    }
+
+    /// The same, for one who does not hold it: a machine has one container.
+    ///
+    /// # Errors
+    /// The runtime's own words.
+    pub fn resume_all(runtime: &Runtime) -> Result<(), GuestError> {
         runtime.freeze(NAME, false)
     }
 
@@ -89,11 +108,9 @@ impl Running {
     }
 }
 
-/// Mount the host's folders and files where the bundle looks for them. What belongs to the host's caller is the container's user's.
-fn mount_volumes(volumes: &Relay, container: &Container, root: &Path) -> Result<(), GuestError> {
-    let user = user::look_up(root, &container.process.user)?;
-    let owner = Owner { uid: user.uid, gid: user.gid };
-    for mount in &container.mounts {
+/// Mount the host's folders and files where the bundle looks for them. What belongs to the host's caller is the owner's.
+fn mount_volumes(volumes: &Relay, mounts: &[Mount], owner: Owner) -> Result<(), GuestError> {
+    for mount in mounts {
         if let Mount::Volume { volume, is_file, read_only, .. } = mount {
             let place = Path::new(bundle::VOLUMES).join(volume.to_string());
             if *is_file {

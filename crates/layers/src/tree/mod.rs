@@ -17,6 +17,7 @@ pub use content::Content;
 pub use pattern::{Pattern, PatternError};
 pub use split::Split;
 
+pub use crate::entry::is_portable;
 use crate::system::Status;
 use crate::{Entry, EntryPath, Kind, LayersError, Time};
 
@@ -167,14 +168,6 @@ fn entry_name(path: &EntryPath, kind: &Kind) -> Vec<u8> {
         (Kind::Directory, false) => [path.as_bytes(), b"/"].concat(),
         (_, false) => path.as_bytes().to_vec(),
     }
-}
-
-/// Whether an extended attribute means the same on another machine.
-///
-/// `security.selinux` is given by the policy of the machine that a file is on, `system.nfs4_acl` by the server that it lies on, and
-/// `trusted.overlay.*` belongs to the overlay of a running container, where it would hide files of whoever mounts this one.
-pub fn is_portable(attribute: &[u8]) -> bool {
-    attribute != b"security.selinux" && attribute != b"system.nfs4_acl" && !attribute.starts_with(b"trusted.overlay.")
 }
 
 /// What all sources must check about a name: that in a layer it would not remove something instead.

@@ -5,7 +5,6 @@
 //! by the system itself.
 
 mod attributes;
-mod content;
 mod place;
 mod remove;
 mod whiteout;
@@ -22,6 +21,7 @@ use attributes::Attributes;
 use place::Place;
 pub use whiteout::{Change, change};
 
+use crate::holes;
 use crate::system::{self, Open};
 use crate::tar::{Extent, Member as TarMember, TarReader};
 use crate::{Entry, EntryPath, Kind, LayersError};
@@ -202,7 +202,7 @@ impl Unpacker {
                 let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let piece = &mut buffer[..most];
                 content.read_exact(piece).map_err(LayersError::stream("reading the layer"))?;
-                content::write(&unwritten.file, offset, piece).map_err(failed())?;
+                holes::write(&unwritten.file, offset, piece).map_err(failed())?;
                 (offset, left) = (offset + most as u64, left - most as u64);
             }
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Subcommand};
 
+use super::copied::Side;
+use super::keys::DetachKeys;
 use super::values::{Cpus, Memory, Network, Port, Variable, Volume};
 
 /// How a program runs, the first one of a container or another.
@@ -100,6 +102,30 @@ impl Create {
     }
 }
 
+/// How a terminal is left to itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Detaching {
+    /// Keys that leave it to itself, when it has a terminal [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<DetachKeys>,
+}
+
+/// Options of `attach`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Attach {
+    /// How it is left to itself.
+    #[command(flatten)]
+    pub detaching: Detaching,
+    /// Do not hand standard input on
+    #[arg(long)]
+    pub no_stdin: bool,
+    /// Hand signals on
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub sig_proxy: bool,
+    /// The container
+    pub container: String,
+}
+
 /// Options of `run` and `vrun`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(disable_help_flag = true)]
@@ -107,6 +133,9 @@ pub struct Run {
     /// Let it run in the background and print its ID
     #[arg(long, short)]
     pub detach: bool,
+    /// How it is left to itself.
+    #[command(flatten)]
+    pub detaching: Detaching,
     /// The container.
     #[command(flatten)]
     pub create: Create,
@@ -126,6 +155,9 @@ pub struct Exec {
     /// Let it run in the background
     #[arg(long, short)]
     pub detach: bool,
+    /// How it is left to itself.
+    #[command(flatten)]
+    pub detaching: Detaching,
     /// How the program runs.
     #[command(flatten)]
     pub process: Process,
@@ -197,6 +229,9 @@ pub struct Start {
     /// Hand standard input on
     #[arg(long, short)]
     pub interactive: bool,
+    /// How it is left to itself.
+    #[command(flatten)]
+    pub detaching: Detaching,
     /// The containers
     #[arg(required = true)]
     pub containers: Vec<String>,
@@ -255,10 +290,15 @@ pub struct Copy {
     /// What a link in the source leads to, in place of the link
     #[arg(long, short = 'L')]
     pub follow_link: bool,
+    /// Do not say what was copied
+    #[arg(long, short)]
+    pub quiet: bool,
     /// CONTAINER:PATH, a path here, or `-` for an archive on standard input
-    pub source: OsString,
+    #[arg(value_name = "SOURCE")]
+    pub source: Side,
     /// CONTAINER:PATH, a path here, or `-` for an archive on standard output
-    pub destination: OsString,
+    #[arg(value_name = "DESTINATION")]
+    pub destination: Side,
 }
 
 /// Options of `port`.
@@ -298,7 +338,7 @@ pub struct Commit {
     #[arg(long, short, value_name = "INSTRUCTION")]
     pub change: Vec<String>,
     /// Halt it meanwhile
-    #[arg(long, short, default_value_t = true, action = ArgAction::Set)]
+    #[arg(long, short, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub pause: bool,
     /// The container
     pub container: String,

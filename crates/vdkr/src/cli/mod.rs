@@ -1,7 +1,9 @@
 //! The commands and their options. Options of vdkr itself stand before the command; what follows the command belongs to it.
 
 pub mod containers;
+pub mod copied;
 pub mod images;
+pub mod keys;
 pub mod system;
 pub mod values;
 
@@ -143,6 +145,8 @@ pub enum Command {
     Rm(containers::Remove),
     /// Wait until containers end, and print their exit codes
     Wait(containers::Names),
+    /// Be the terminal, or the streams, of a container that runs
+    Attach(containers::Attach),
     /// Copy files between a container and this machine
     Cp(containers::Copy),
     /// List the published ports of a container

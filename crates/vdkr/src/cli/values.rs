@@ -235,6 +235,9 @@ macro_rules! of_bytes {
     };
 }
 
+use super::copied::Side;
+
+of_bytes!(Side, SideParser);
 of_bytes!(Variable, VariableParser);
 of_bytes!(Volume, VolumeParser);
 

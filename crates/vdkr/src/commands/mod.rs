@@ -16,7 +16,7 @@ mod remove;
 mod save;
 mod setup;
 mod storage;
-mod tag;
+pub mod tag;
 mod vimport;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -95,7 +95,7 @@ fn image(settings: &Settings, command: &Image) -> Result<ExitCode, Failure> {
 }
 
 /// Hands the layers of an image that was just listed on.
-fn make_ready(settings: &Settings, store: &Store, descriptor: &Descriptor) -> Result<(), Failure> {
+pub fn make_ready(settings: &Settings, store: &Store, descriptor: &Descriptor) -> Result<(), Failure> {
     let Some(layout) = store.layout()? else { return Ok(()) };
     let Ok(bytes) = layout.read(descriptor) else { return Ok(()) };
     match Document::parse(&bytes, &descriptor.media_type) {

@@ -12,10 +12,12 @@ use signal_hook::iterator::Signals;
 use wharf_guest_protocol::{CONTROL, Terminal, WINDOW, read, write};
 use wharf_terminal::ui::{self, Failure};
 
+use super::detach::Watch;
+use crate::cli::keys::DetachKeys;
 use crate::keeper::{Ask, IN, Tell, parse, send};
 
 /// How a process is to be seen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// Hand standard input on.
     pub stdin: bool,
@@ -23,6 +25,8 @@ pub struct View {
     pub terminal: bool,
     /// Hand signals on.
     pub signals: bool,
+    /// Keys that leave it to itself, when it has a terminal.
+    pub detach_keys: DetachKeys,
 }
 
 /// The size of the terminal here, if there is one.
@@ -76,7 +80,7 @@ pub fn until_started(socket: &UnixStream) -> Result<Early, Failure> {
                 Failure::from(refusal).report();
                 return Ok(Early { streams: Vec::new(), code: Some(code) });
             }
-            Tell::Credit { .. } => {}
+            Tell::Credit { .. } | Tell::Detached => {}
         }
     }
 }
@@ -124,7 +128,8 @@ pub fn attach(socket: &UnixStream, early: &Early, view: View) -> Result<ExitCode
     let room = Arc::new(Room::default());
     if view.stdin {
         let (to, room) = (Arc::clone(&to), Arc::clone(&room));
-        let started = thread::Builder::new().name("stdin".to_owned()).spawn(move || feed(&to, &room));
+        let watch = view.terminal.then(|| Watch::for_keys(view.detach_keys));
+        let started = thread::Builder::new().name("stdin".to_owned()).spawn(move || feed(&to, &room, watch));
         started.map_err(|error| Failure::of(&error))?;
     }
     show(&early.streams);
@@ -159,6 +164,12 @@ pub fn attach(socket: &UnixStream, early: &Early, view: View) -> Result<ExitCode
                 return Ok(ExitCode::from(code));
             }
             Tell::Note { text } => ui::say(text),
+            // It goes on without us.
+            Tell::Detached => {
+                drop(raw);
+                ui::say("read escape sequence");
+                return Ok(ExitCode::SUCCESS);
+            }
             Tell::Started | Tell::Done { .. } => {}
         }
     };
@@ -184,7 +195,7 @@ fn put(channel: u32, bytes: &[u8]) -> bool {
     written.is_ok()
 }
 
-fn feed(to: &Mutex<UnixStream>, room: &Room) {
+fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let most = {
@@ -197,9 +208,23 @@ fn feed(to: &Mutex<UnixStream>, room: &Room) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => 0,
         };
-        room.taken.lock().unwrap_or_else(PoisonError::into_inner).0 += got;
-        let sent = write(&mut *to.lock().unwrap_or_else(PoisonError::into_inner), IN, &buffer[..got]);
-        if got == 0 || sent.is_err() {
+        let typed = &buffer[..got];
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        let (passed, is_left) = match &mut watch {
+            Some(watch) => watch.pass(typed),
+            None => (typed.to_vec(), false),
+        };
+        // Where keys are held back there is nothing to send: that would be the end of standard input.
+        if !passed.is_empty() || got == 0 {
+            room.taken.lock().unwrap_or_else(PoisonError::into_inner).0 += passed.len();
+            if write(&mut *to, IN, &passed).is_err() {
+                return;
+            }
+        }
+        if is_left {
+            let _ = send(&mut *to, &Ask::Detach);
+        }
+        if is_left || got == 0 {
             return;
         }
     }

@@ -39,7 +39,8 @@ pub fn exec(settings: &Settings, options: &Exec) -> Result<ExitCode, Failure> {
     };
     let mut process = with_options(settings, process, &options.process)?;
     process.stdin = process.stdin && !options.detach;
-    let view = View { stdin: process.stdin, terminal: options.process.tty, signals: true };
+    let detach_keys = options.detaching.detach_keys.clone().unwrap_or_default();
+    let view = View { stdin: process.stdin, terminal: options.process.tty, signals: true, detach_keys };
     send(&mut &socket, &Ask::Exec { process: Box::new(process), is_detached: options.detach })
         .map_err(|error| Failure::of(&error))?;
     let early = attach::until_started(&socket)?;

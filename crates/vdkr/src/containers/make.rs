@@ -41,7 +41,7 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
     let found = image::find_or_pull(settings, named)?;
     let config = found.image.execution();
     let id = new_id()?;
-    let args = arguments(options, &config, entry_point)?;
+    let (args, entry_point) = arguments(options, &config, entry_point)?;
     let name = match &options.name {
         Some(name) => name_of(name)?,
         None => generated(&id),
@@ -78,6 +78,7 @@ pub fn make(settings: &Settings, options: &Create, entry_point: EntryPoint, vani
         image_id: found.image.id,
         layers: layers(&found.image.diff_ids())?,
         created: crate::keeper::now() / 1_000_000_000,
+        entry_point,
         container,
         volumes: options.volumes.iter().map(|volume| shared(settings, volume)).collect::<Result<_, _>>()?,
         ports: options.ports.iter().map(published).collect(),
@@ -131,8 +132,8 @@ fn list(config: &Value, name: &str) -> Vec<Text> {
     config[name].as_array().into_iter().flatten().filter_map(|item| item.as_str().map(Text::from)).collect()
 }
 
-/// Docker's rules: what stands after the image takes the place of its command, an entry point given takes the place of both.
-fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Result<Vec<Text>, Failure> {
+/// The program with its arguments, and how many of these words are the entry point. Docker's rules: what stands after the image takes the place of its command, an entry point given takes the place of both.
+fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Result<(Vec<Text>, usize), Failure> {
     let given: Vec<Text> = options.arguments().iter().map(|argument| Text::from(argument.clone())).collect();
     let mut all = match (&options.entrypoint, entry_point) {
         (Some(program), _) if program.is_empty() => Vec::new(),
@@ -140,6 +141,7 @@ fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Resul
         (None, EntryPoint::Kept) => list(config, "Entrypoint"),
         (None, EntryPoint::Cleared) => Vec::new(),
     };
+    let length = all.len();
     if given.is_empty() && options.entrypoint.is_none() {
         let command = list(config, "Cmd");
         if entry_point == EntryPoint::Cleared && command.is_empty() {
@@ -153,7 +155,7 @@ fn arguments(options: &Create, config: &Value, entry_point: EntryPoint) -> Resul
             Failure::new("the image says no program to run").hint("name one after the image, as in `vdkr run IMAGE /bin/sh`")
         );
     }
-    Ok(all)
+    Ok((all, length))
 }
 
 fn tmpfs(given: &str) -> Result<Mount, Failure> {

@@ -1,6 +1,8 @@
 //! Containers: one virtual machine for each that runs.
 
 mod attach;
+mod commit;
+mod detach;
 mod exec;
 mod files;
 mod image;
@@ -35,6 +37,7 @@ pub fn run(settings: &Settings, command: &Command) -> Result<ExitCode, Failure> 
         Command::Create(options) => run::create(settings, options),
         Command::Vshell(options) => exec::shell(settings, options),
         Command::Exec(options) => exec::exec(settings, options),
+        Command::Attach(options) => run::attach(settings, options),
         Command::Ps(options) => list::ps(settings, options),
         Command::Logs(options) => logs::logs(settings, options),
         Command::Start(options) => run::start(settings, options),
@@ -48,7 +51,7 @@ pub fn run(settings: &Settings, command: &Command) -> Result<ExitCode, Failure> 
         Command::Cp(options) => files::copy(settings, options),
         Command::Port(options) => list::port(settings, options),
         Command::Top(options) => top::top(settings, options),
-        Command::Commit(options) => files::commit(settings, options),
+        Command::Commit(options) => commit::commit(settings, options),
         Command::Memres(options) => memres::run(settings, options),
         _ => Err(Failure::new("this is no command about containers")),
     }

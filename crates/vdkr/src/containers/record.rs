@@ -29,6 +29,9 @@ pub struct Record {
     pub layers: Vec<Digest>,
     /// When it was made, in seconds since 1970.
     pub created: u64,
+    /// How many of its arguments are the entry point; the others are the command.
+    #[serde(default)]
+    pub entry_point: usize,
     /// What the guest is told of it.
     pub container: Container,
     /// Folders and files of this machine; the position is the number that the guest knows.

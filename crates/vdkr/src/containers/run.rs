@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use wharf_terminal::ui::{self, Failure};
 
 use super::attach::{self, View};
+use super::exec::connect;
 use super::image;
 use super::make::{self, EntryPoint};
-use super::record::{Containers, Folder, Record};
-use crate::cli::containers::{Create, Run, Start};
-use crate::keeper;
+use super::record::{Containers, Folder, Record, Status};
+use crate::cli::containers::{Attach, Create, Detaching, Run, Start};
+use crate::keeper::{self, Ask, Role};
 use crate::settings::Settings;
 
 /// Runs a program in a new container.
@@ -29,7 +30,7 @@ pub fn run(settings: &Settings, options: &Run, entry_point: EntryPoint) -> Resul
             ExitCode::from(code)
         });
     }
-    foreground(settings, &folder, &record)
+    foreground(settings, &folder, &record, &options.detaching)
 }
 
 /// Makes a container without starting it.
@@ -58,7 +59,7 @@ pub fn start(settings: &Settings, options: &Start) -> Result<ExitCode, Failure> 
             return Err(Failure::new(format!("{name} is running")));
         }
         image::make_ready_again(settings, &record)?;
-        return foreground(settings, &folder, &record);
+        return foreground(settings, &folder, &record, &options.detaching);
     }
     let mut worst = 0;
     for name in &options.containers {
@@ -80,7 +81,7 @@ pub fn start(settings: &Settings, options: &Start) -> Result<ExitCode, Failure> 
 
 /// Start it in the background: 0 when it runs, else the exit code for what went wrong, which was said.
 pub fn begin(settings: &Settings, folder: &Folder, record: &Record) -> Result<u8, Failure> {
-    let owner = keeper::start(settings, folder, record.machine, false)?;
+    let owner = keeper::start(settings, folder, record.machine, Role::Background)?;
     let early = attach::until_started(&owner.socket)?;
     // One that has ended by now has run all the same.
     Ok(match early.code {
@@ -89,9 +90,29 @@ pub fn begin(settings: &Settings, folder: &Folder, record: &Record) -> Result<u8
     })
 }
 
-fn foreground(settings: &Settings, folder: &Folder, record: &Record) -> Result<ExitCode, Failure> {
-    let owner = keeper::start(settings, folder, record.machine, true)?;
-    let early = attach::until_started(&owner.socket)?;
+/// Becomes the terminal, or the streams, of a container that runs.
+pub fn attach(settings: &Settings, options: &Attach) -> Result<ExitCode, Failure> {
+    let name = &options.container;
+    let (folder, record, state) = Containers::of(settings).get(name)?;
+    if state.status == Status::Paused {
+        return Err(Failure::new(format!("the container {name} is paused")).hint(format!("`vdkr unpause {name}` lets it go on")));
+    }
+    let socket = connect(&folder, &record, &state)?;
+    keeper::send(&mut &socket, &Ask::Attach).map_err(|error| Failure::of(&error))?;
+    let early = attach::until_started(&socket)?;
+    let view = view(&record, &options.detaching);
+    attach::attach(&socket, &early, View { stdin: view.stdin && !options.no_stdin, signals: options.sig_proxy, ..view })
+}
+
+/// How a container's own process is seen.
+fn view(record: &Record, detaching: &Detaching) -> View {
     let process = &record.container.process;
-    attach::attach(&owner.socket, &early, View { stdin: process.stdin, terminal: process.terminal.is_some(), signals: true })
+    let detach_keys = detaching.detach_keys.clone().unwrap_or_default();
+    View { stdin: process.stdin, terminal: process.terminal.is_some(), signals: true, detach_keys }
+}
+
+fn foreground(settings: &Settings, folder: &Folder, record: &Record, detaching: &Detaching) -> Result<ExitCode, Failure> {
+    let owner = keeper::start(settings, folder, record.machine, Role::Foreground)?;
+    let early = attach::until_started(&owner.socket)?;
+    attach::attach(&owner.socket, &early, view(record, detaching))
 }

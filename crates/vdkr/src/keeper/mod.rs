@@ -5,6 +5,7 @@
 //! in the foreground ends when that one closes.
 
 mod connection;
+mod files;
 mod log;
 mod prepare;
 mod protocol;
@@ -15,7 +16,7 @@ mod spare;
 mod start;
 
 pub use log::{lines, now};
-pub use protocol::{Ask, IN, Tell, parse, send};
+pub use protocol::{Ask, IN, Role, Tell, parse, send};
 pub use run::be_keeper;
 pub use socket::connect;
 pub use spare::Spare;

@@ -1,9 +1,10 @@
 //! From a container's record to a machine that is awake.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wharf_guest_protocol::{CONTROL, Event, Request, Task, read, write};
 use wharf_machine::{Architecture, Disks, Forward, Machine, Networking, Qemu, Shape, Snapshot};
@@ -30,6 +31,29 @@ pub struct Places {
     pub idle_timeout: u64,
     /// How long a restored machine may take to answer. On an idle computer that is a fifth of a second.
     pub timeout: Duration,
+}
+
+/// How long a container whose files somebody looks at is waited for.
+const IN_USE: Duration = Duration::from_secs(60);
+
+/// Become the one that keeps a container. One that does not run, whose files another command copies, is waited for.
+///
+/// # Errors
+/// When it runs, or the other command takes long.
+pub fn lock(folder: &Folder) -> Result<File, Refusal> {
+    let deadline = Instant::now() + IN_USE;
+    loop {
+        if let Some(lock) = folder.lock().map_err(|error| Refusal::of(&error))? {
+            return Ok(lock);
+        }
+        if folder.state().status.is_alive() {
+            return Err(Refusal::new("it is running"));
+        }
+        if Instant::now() >= deadline {
+            return Err(Refusal::new("another command copies the container's files").hint("wait until it is done"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A machine of a size.
@@ -91,6 +115,25 @@ pub fn awake(
     }
 }
 
+/// A machine with a container's disks: a spare that waits, or a new one.
+///
+/// # Errors
+/// As for [`awake`].
+pub fn with_disks(
+    places: &Places,
+    size: MachineSize,
+    disks: &Disks,
+    networking: &Networking,
+    spare: Option<Machine>,
+    note: &dyn Fn(&str),
+) -> Result<Machine, Refusal> {
+    let Some(mut machine) = spare else { return awake(places, size, Some(disks), networking, note) };
+    machine.insert(disks, networking)?;
+    // It has waited for a while: its clock may have drifted, and nobody knows who has looked at its random numbers.
+    wake(&mut machine, places.timeout)?;
+    Ok(machine)
+}
+
 fn restored(places: &Places, snapshot: &Snapshot, disks: Option<&Disks>, networking: &Networking) -> Result<Machine, Refusal> {
     let mut machine = snapshot.restore(disks, networking)?;
     match wake(&mut machine, places.timeout) {
@@ -134,7 +177,7 @@ pub fn ask(machine: &mut Machine, timeout: Duration, task: Task) -> Result<(), R
     machine.control.set_read_timeout(None).map_err(|error| Refusal::of(&error))?;
     match serde_json::from_slice(&frame.payload) {
         Ok(Event::Done { .. }) => Ok(()),
-        Ok(Event::Failed { message, code, .. }) => Err(Refusal { code, ..Refusal::new(message) }),
+        Ok(Event::Failed { message, hint, code, .. }) => Err(Refusal { code, hint, ..Refusal::new(message) }),
         other => Err(Refusal::new(format!("the virtual machine says {other:?}"))),
     }
 }

@@ -4,12 +4,45 @@ use std::io::Write;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wharf_guest_protocol::{CONTROL, Process, Report, Task, Terminal, write};
+use wharf_guest_protocol::{CONTROL, FileWork, Process, Report, Task, Terminal, write};
 
 use super::refusal::Refusal;
 
 /// The channel of standard input; the two after it are output and error.
 pub const IN: u32 = 1;
+
+/// What a keeper is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// To run the container, which ends when its owner's connection closes.
+    Foreground,
+    /// To run the container.
+    Background,
+    /// To have its files looked at, with those of its volumes. It ends, and says so with [`Tell::Done`], when its owner sends no more.
+    Files,
+    /// The same without volumes, which are not the container's own.
+    OwnFiles,
+}
+
+impl Role {
+    const ALL: [(&str, Self); 4] = [
+        ("foreground", Self::Foreground),
+        ("background", Self::Background),
+        ("files", Self::Files),
+        ("own-files", Self::OwnFiles),
+    ];
+
+    /// Its name on a command line.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, role)| *role == self).map_or("", |(name, _)| name)
+    }
+
+    /// The one of a name.
+    pub fn of_name(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, role)| *role)
+    }
+}
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +67,8 @@ pub enum Ask {
         /// The size.
         terminal: Terminal,
     },
+    /// What is looked at goes on when this connection closes, whatever was said before. Answered by [`Tell::Detached`].
+    Detach,
     /// Something for the guest; answered by [`Tell::Done`] or [`Tell::Failed`].
     Guest {
         /// What.
@@ -43,8 +78,14 @@ pub enum Ask {
     Take {
         /// The container's folder.
         folder: std::path::PathBuf,
-        /// Whether it ends when this connection closes.
-        is_foreground: bool,
+        /// What for.
+        role: Role,
+    },
+    /// Something with the container's files. The archive comes as standard output would, or goes as standard input would; answered by
+    /// [`Tell::Done`] or [`Tell::Failed`] when all of it has been carried. It is given up when this connection closes.
+    Files {
+        /// What.
+        work: FileWork,
     },
 }
 
@@ -59,6 +100,8 @@ pub enum Tell {
     },
     /// It runs.
     Started,
+    /// It goes on without this connection.
+    Detached,
     /// What was asked is done.
     Done {
         /// What was asked for.

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,9 +21,9 @@ use wharf_volumes::server::{Kind, Server, Volume};
 use super::connection::{Connection, Delivered};
 use super::log::{Log, now};
 use super::prepare::{self, Places};
-use super::protocol::{Ask, IN, Tell, parse};
+use super::protocol::{Ask, IN, Role, Tell, parse};
 use super::refusal::Refusal;
-use super::{socket, spare};
+use super::{files, socket, spare};
 use crate::containers::record::{Folder, Record, State, Status};
 
 /// The name under which this program is a keeper.
@@ -69,16 +69,21 @@ fn work(arguments: &[OsString]) -> Option<()> {
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     match text(role)?.as_str() {
         "spare" => spare::wait(&places, Path::new(folder), socket),
-        role => keep(&places, &Folder::at(PathBuf::from(folder)), socket, role == "foreground", None),
+        role => keep(&places, &Folder::at(PathBuf::from(folder)), socket, Role::of_name(role)?, None),
     }
     Some(())
 }
 
-/// Keep a container from its start to its end, in a machine that is given or a new one.
-pub fn keep(places: &Places, folder: &Folder, owner: UnixStream, is_foreground: bool, spare: Option<Machine>) {
+/// Keep a container from its start to its end, or as long as somebody looks at its files, in a machine that is given or a new one.
+pub fn keep(places: &Places, folder: &Folder, owner: UnixStream, role: Role, spare: Option<Machine>) {
     let Ok(connection) = Connection::over(&owner).map(Arc::new) else { return };
+    if matches!(role, Role::Files | Role::OwnFiles) {
+        files::keep(places, folder, owner, &connection, role, spare);
+        connection.finish();
+        return;
+    }
     match prepare(places, folder, &connection, spare) {
-        Ok((prepared, listener)) => prepared.run(listener, owner, connection, is_foreground),
+        Ok((prepared, listener)) => prepared.run(listener, owner, connection, role == Role::Foreground),
         Err(refusal) => {
             refuse(folder, &refusal);
             connection.tell(&Tell::Failed(refusal));
@@ -121,21 +126,13 @@ fn prepare(
     spare: Option<Machine>,
 ) -> Result<(Prepared, UnixListener), Refusal> {
     let gone = |error: std::io::Error| Refusal::of(&error);
-    let lock = folder.lock().map_err(gone)?.ok_or_else(|| Refusal::new("it is running"))?;
+    let lock = prepare::lock(folder)?;
     let mut record = folder.record().map_err(gone)?;
     let networking = prepare::networking(&record)?;
     let server = Arc::new(share(&mut record)?);
     let disks = prepare::disks(places, folder, &record)?;
     let note = |text: &str| owner.tell(&Tell::Note { text: text.to_owned() });
-    let machine = match spare {
-        Some(mut machine) => {
-            machine.insert(&disks, &networking)?;
-            // It has waited for a while: its clock may have drifted, and nobody knows who has looked at its random numbers.
-            prepare::wake(&mut machine, places.timeout)?;
-            machine
-        }
-        None => prepare::awake(places, record.machine, Some(&disks), &networking, &note)?,
-    };
+    let machine = prepare::with_disks(places, record.machine, &disks, &networking, spare, &note)?;
     let state = State {
         status: Status::Running,
         keeper: Some(std::process::id()),
@@ -149,7 +146,7 @@ fn prepare(
 }
 
 /// Share a container's volumes, and tell the guest which are files.
-fn share(record: &mut Record) -> Result<Server, Refusal> {
+pub(super) fn share(record: &mut Record) -> Result<Server, Refusal> {
     let server = Server::new();
     for (id, shared) in (0..).zip(&record.volumes) {
         let path = PathBuf::from(shared.source.as_os_str());
@@ -165,16 +162,8 @@ impl Prepared {
     fn run(self, listener: UnixListener, owner: UnixStream, connection: Arc<Connection>, is_foreground: bool) {
         let Self { machine, folder, record, mut state, server, _lock } = self;
         let (Ok(reader), Ok(writer)) = (machine.control.try_clone(), machine.control.try_clone()) else { return };
-        let keeper = Arc::new(Keeper {
-            guest: Mutex::new(writer),
-            asks: Mutex::default(),
-            next_ask: AtomicU32::new(1),
-            next_process: AtomicU32::new(MAIN + 1),
-            viewers: Mutex::new(HashMap::from([(MAIN, vec![Arc::clone(&connection)])])),
-            machine: machine.pid(),
-            folder: folder.clone(),
-            without_room: Mutex::default(),
-        });
+        let keeper = Arc::new(Keeper::new(writer, machine.pid(), folder.clone()));
+        lock(&keeper.viewers).insert(MAIN, vec![Arc::clone(&connection)]);
         let _ = folder.set_state(&state);
         if let (Ok(from), Ok(to)) = (machine.volumes.try_clone(), machine.volumes.try_clone()) {
             spawn("volumes", move || {
@@ -197,8 +186,8 @@ impl Prepared {
                         return;
                     }
                 }
-                keeper.serve(owner, &connection, Some(MAIN));
-                if is_foreground {
+                let is_detached = keeper.serve(owner, &connection, Some(MAIN));
+                if is_foreground && !is_detached {
                     keeper.end_machine();
                 } else {
                     keeper.forget(MAIN, &connection);
@@ -240,7 +229,7 @@ impl Prepared {
 }
 
 /// Start a thread; without it what it was for does not happen, and the commands that wait for it say so.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let _ = thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(work);
 }
 
@@ -251,8 +240,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What the guest says to a question.
 type Answer = Result<Option<Report>, Refusal>;
 
+/// The guest's answer; when it does not come any more, that.
+fn answer_of(answered: &Receiver<Answer>) -> Answer {
+    answered.recv().unwrap_or_else(|_| Err(Refusal::new("the virtual machine has ended")))
+}
+
 /// What the threads of a keeper share.
-struct Keeper {
+pub(super) struct Keeper {
     guest: Mutex<UnixStream>,
     asks: Mutex<HashMap<u32, Sender<Answer>>>,
     next_ask: AtomicU32,
@@ -266,6 +260,20 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// Of a machine, by the writing side of the way to its guest.
+    pub(super) fn new(guest: UnixStream, machine: u32, folder: Folder) -> Self {
+        Self {
+            guest: Mutex::new(guest),
+            asks: Mutex::default(),
+            next_ask: AtomicU32::new(1),
+            next_process: AtomicU32::new(MAIN + 1),
+            viewers: Mutex::default(),
+            machine,
+            folder,
+            without_room: Mutex::default(),
+        }
+    }
+
     fn request(&self, request: &Request) {
         if let Ok(json) = serde_json::to_vec(request) {
             self.send(CONTROL, &json);
@@ -278,12 +286,17 @@ impl Keeper {
     }
 
     /// Ask the guest, and wait for its answer. Not for the thread that reads from it.
-    fn ask(&self, task: Task) -> Result<Option<Report>, Refusal> {
+    pub(super) fn ask(&self, task: Task) -> Answer {
+        answer_of(&self.begin(task))
+    }
+
+    /// Ask the guest.
+    fn begin(&self, task: Task) -> Receiver<Answer> {
         let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = channel();
         lock(&self.asks).insert(id, answer);
         self.request(&Request::Ask { id, task });
-        answered.recv().unwrap_or_else(|_| Err(Refusal::new("the virtual machine has ended")))
+        answered
     }
 
     /// Kill the machine; the thread that reads from it sees to the rest.
@@ -333,7 +346,7 @@ impl Keeper {
     }
 
     /// Carry what comes from the guest, to the end of the container: its exit code, or `None` when the machine ended before.
-    fn carry(self: &Arc<Self>, mut from: UnixStream, log: &mut Log, is_kept: bool) -> Option<u8> {
+    pub(super) fn carry(self: &Arc<Self>, mut from: UnixStream, log: &mut Log, is_kept: bool) -> Option<u8> {
         let mut finishing = None;
         let mut code = None;
         while let Ok(Some(frame)) = read(&mut from) {
@@ -369,7 +382,9 @@ impl Keeper {
                 }
                 Ok(Event::Done { id, .. } | Event::Failed { id, .. }) if finishing == Some(id) => break,
                 Ok(Event::Done { id, report }) => self.answer(id, Ok(report)),
-                Ok(Event::Failed { id, message, code }) => self.answer(id, Err(Refusal { code, ..Refusal::new(message) })),
+                Ok(Event::Failed { id, message, hint, code }) => {
+                    self.answer(id, Err(Refusal { code, hint, ..Refusal::new(message) }));
+                }
                 Ok(Event::Ready { .. }) | Err(_) => {}
             }
         }
@@ -378,7 +393,7 @@ impl Keeper {
         code
     }
 
-    fn answer(&self, id: u32, answer: Result<Option<Report>, Refusal>) {
+    fn answer(&self, id: u32, answer: Answer) {
         if let Some(asker) = lock(&self.asks).remove(&id) {
             let _ = asker.send(answer);
         }
@@ -411,9 +426,10 @@ impl Keeper {
         }
     }
 
-    /// Do what a connection asks, until it closes. `process` is what it looks at.
-    fn serve(self: &Arc<Self>, mut from: UnixStream, connection: &Arc<Connection>, mut process: Option<u32>) {
+    /// Do what a connection asks, until it closes. `process` is what it looks at. Returns whether that is to go on without it.
+    pub(super) fn serve(self: &Arc<Self>, mut from: UnixStream, connection: &Arc<Connection>, mut process: Option<u32>) -> bool {
         let mut ends_with_it = None;
+        let mut is_detached = false;
         while let Ok(Some(frame)) = read(&mut from) {
             if frame.channel == IN {
                 if let Some(process) = process {
@@ -449,6 +465,25 @@ impl Keeper {
                 Ask::Signal { signal } => self.request(&Request::Signal { process: process.unwrap_or(MAIN), signal }),
                 Ask::Resize { terminal } => self.request(&Request::Resize { process: process.unwrap_or(MAIN), terminal }),
                 Ask::Guest { task } => self.pass_on(task, connection),
+                Ask::Files { work } => {
+                    let number = self.next_process.fetch_add(1, Ordering::Relaxed);
+                    lock(&self.viewers).insert(number, vec![Arc::clone(connection)]);
+                    (process, ends_with_it) = (Some(number), Some(number));
+                    // Asked now, for bytes may come for it at once; answered when it is done.
+                    let answered = self.begin(Task::Files { process: number, work });
+                    let (keeper, connection) = (Arc::clone(self), Arc::clone(connection));
+                    spawn("files", move || {
+                        match answer_of(&answered) {
+                            Ok(report) => connection.tell(&Tell::Done { report }),
+                            Err(refusal) => connection.tell(&Tell::Failed(refusal)),
+                        }
+                        keeper.forget(number, &connection);
+                    });
+                }
+                Ask::Detach => {
+                    (is_detached, ends_with_it) = (true, None);
+                    connection.tell(&Tell::Detached);
+                }
                 Ask::Take { .. } => break,
             }
         }
@@ -459,6 +494,7 @@ impl Keeper {
         if let Some(process) = process {
             self.forget(process, connection);
         }
+        is_detached
     }
 
     /// Something for the guest itself.

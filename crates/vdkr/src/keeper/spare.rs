@@ -162,9 +162,9 @@ pub fn wait(places: &Places, folder: &Path, mut starter: UnixStream) {
     let asked = read(&mut owner).ok().flatten().and_then(|frame| parse(&frame.payload).ok());
     // The place is free for the next one.
     drop(lock);
-    let Some(Ask::Take { folder: container, is_foreground }) = asked else { return };
+    let Some(Ask::Take { folder: container, role }) = asked else { return };
     let next = replace(folder);
-    run::keep(places, &Folder::at(container), owner, is_foreground, Some(machine));
+    run::keep(places, &Folder::at(container), owner, role, Some(machine));
     // A container may have ended before the next spare was started.
     if let Some(next) = next {
         let _ = next.join();

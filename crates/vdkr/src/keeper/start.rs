@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use wharf_terminal::ui::Failure;
 
-use super::protocol::{Ask, send};
+use super::protocol::{Ask, Role, send};
 use super::run::NAME;
 use super::spare::Spare;
 use crate::containers::record::{Folder, MachineSize};
@@ -20,14 +20,14 @@ pub struct Owner {
     pub socket: UnixStream,
 }
 
-/// Start a container's keeper. The container ends with the connection when it `is_foreground`.
+/// Start a container's keeper.
 ///
 /// # Errors
 /// When no process can be started.
-pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, is_foreground: bool) -> Result<Owner, Failure> {
+pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, role: Role) -> Result<Owner, Failure> {
     let failed = |error: std::io::Error| Failure::new("cannot start the process that keeps the container").because(&error);
     if let Some(mut socket) = Spare::of(settings).take(size) {
-        let ask = Ask::Take { folder: folder.path().to_owned(), is_foreground };
+        let ask = Ask::Take { folder: folder.path().to_owned(), role };
         match send(&mut socket, &ask) {
             Ok(()) => return Ok(Owner { socket }),
             // It ended just now: another one is started as if there had been none.
@@ -37,7 +37,7 @@ pub fn start(settings: &Settings, folder: &Folder, size: MachineSize, is_foregro
     }
     let (ours, its) = UnixStream::pair().map_err(failed)?;
     let mut command = keeper(settings);
-    command.arg(if is_foreground { "foreground" } else { "background" }).arg(folder.path());
+    command.arg(role.name()).arg(folder.path());
     command.stdin(Stdio::from(OwnedFd::from(its)));
     command.spawn().map_err(failed)?;
     Ok(Owner { socket: ours })

@@ -9,7 +9,7 @@ const BLOCK: usize = 4096;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// Writes bytes to their place in a file that is empty so far, and leaves out whole blocks of zeros.
-pub(super) fn write(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let zeros = blocks(offset, bytes).take_while(|block| *block == ZEROS).count() * BLOCK;
         if zeros > 0 {
