@@ -112,9 +112,12 @@ fn install(stage: &Stage, missing: &str, unknown: &str) -> Command {
     stage.program("apt-get", "");
     stage.program("install", "");
     let (target, venv) = (stage.path("target"), stage.path("venv"));
-    fs::create_dir_all(target.join("test-arm64")).expect("a folder");
+    for architecture in ["arm64", "i386", "armhf"] {
+        let folder = target.join(format!("test-{architecture}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("not-offered"), "").expect("a file");
+    }
     fs::create_dir_all(venv.join("bin")).expect("a folder");
-    fs::write(target.join("test-arm64/not-offered"), "").expect("a file");
     fs::write(venv.join("installed"), entries("packages.pip")).expect("a file");
     fs::copy(stage.path("sudo"), venv.join("bin/python")).expect("an executable");
     let mut command = stage.command("scripts/install-test-tools");

@@ -67,6 +67,19 @@ fn a_container_survives_the_death_of_its_machine() {
     assert_eq!(vm.ok(&["exec", "robust", "cat", "/kept"]).stdout, "kept\n");
 }
 
+/// One that hears nothing any more can still be removed.
+#[test]
+fn a_machine_that_stands_still_is_ended() {
+    let vm = Vm::new("x86_64");
+    vm.ok(&["run", "-d", "--name", "stuck", "box", "sleep", "600"]);
+    let machines = vm.machines();
+    let [machine] = machines.as_slice() else { panic!("{machines:?}") };
+    std::process::Command::new("kill").args(["-STOP", &machine.to_string()]).status().expect("kill");
+    vm.ok(&["rm", "-f", "stuck"]);
+    assert!(vm.machines().is_empty());
+    assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
+}
+
 #[test]
 fn a_machine_in_the_foreground_ends_with_its_vdkr() {
     let vm = Vm::new("x86_64");

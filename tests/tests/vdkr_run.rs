@@ -116,9 +116,6 @@ fn options_of_the_container_hold_inside_of_it() {
 fn exit_codes_come_through() {
     let vm = Vm::new("x86_64");
     vm.ok(&["run", "-d", "--name", "codes", "box", "sleep", "600"]);
-    for code in [0, 1, 2, 124, 125, 126, 127, 128, 255] {
-        vm.run(&["exec", "codes", "sh", "-c", &format!("exit {code}")]).expect(code);
-    }
     vm.run(&["exec", "codes", "sh", "-c", "kill -TERM $$"]).expect(143);
     vm.run(&["run", "--rm", "box", "sh", "-c", "exit 255"]).expect(255);
     vm.run(&["run", "--rm", "box", "no-such-program"]).expect(127).says("no-such-program");
@@ -139,10 +136,10 @@ fn every_exit_code_comes_through() {
     }
 }
 
-/// A program that said nothing for a minute was once taken for one that had ended well. Twenty seconds here; two minutes with VDKR_SILENCE=120.
+/// A program that said nothing for a minute was once taken for one that had ended well.
 #[test]
 fn a_program_may_be_silent() {
-    let seconds = std::env::var("VDKR_SILENCE").map_or(20, |text| text.parse::<u64>().expect("seconds"));
+    let seconds = 120;
     let vm = Vm::new("x86_64");
     let start = std::time::Instant::now();
     let line = format!("sleep {seconds}; cat; exit 3");

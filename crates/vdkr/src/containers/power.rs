@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use wharf_guest_protocol::{Task, read};
 use wharf_terminal::ui::{self, Failure};
 
@@ -16,8 +17,10 @@ use crate::settings::Settings;
 
 /// How often it is looked whether a container has ended.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long one that was killed takes to be gone.
-const GONE: Duration = Duration::from_secs(60);
+/// How long one that was killed may take to write out what it has changed.
+const FINISH: Duration = Duration::from_secs(60);
+/// How long one takes to be gone whose machine was ended.
+const GONE: Duration = Duration::from_secs(10);
 
 /// Do something with each container, and tell its name; those that it works for are done also where it fails for another.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
@@ -71,7 +74,21 @@ fn stop_one(settings: &Settings, name: &str, seconds: u64) -> Result<(), Failure
 /// Kill it, and wait until it is gone.
 fn end(folder: &Folder, record: &Record) -> Result<(), Failure> {
     signal(folder, record, signals::KILL)?;
-    if ended(folder, GONE) { Ok(()) } else { Err(Failure::new(format!("{} does not end", record.name))) }
+    if ended(folder, FINISH) { Ok(()) } else { end_machine(folder, record) }
+}
+
+/// End the machine under it, whatever it does or waits for. What it has not written out is lost.
+fn end_machine(folder: &Folder, record: &Record) -> Result<(), Failure> {
+    let machine = folder.state().machine.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    if let Some(machine) = machine.filter(|_| folder.is_kept()) {
+        // It is gone already, or its keeper sees it go.
+        let _ = kill_process(machine, Signal::KILL);
+    }
+    if ended(folder, GONE) {
+        return Ok(());
+    }
+    let keeper = folder.state().keeper.map_or_else(String::new, |pid| format!(": it is process {pid}"));
+    Err(Failure::new(format!("{} does not end", record.name)).hint(format!("end the process that keeps it{keeper}")))
 }
 
 /// Whether a container ends in a time.
@@ -143,7 +160,7 @@ pub fn remove(settings: &Settings, options: &Remove) -> Result<ExitCode, Failure
                 let hint = format!("stop it first, or `vdkr rm -f {name}`");
                 return Err(Failure::new(format!("the container {name} is running")).hint(hint));
             }
-            end(&folder, &record)?;
+            end_machine(&folder, &record)?;
         }
         remove_one(&folder, &record)
     })

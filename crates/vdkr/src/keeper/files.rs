@@ -6,12 +6,13 @@ use std::sync::Arc;
 use wharf_guest_protocol::Task;
 use wharf_machine::{Disks, Machine, Networking};
 
+use super::between::{Keeper, spawn};
 use super::connection::Connection;
 use super::log::Log;
 use super::prepare::{self, Places};
 use super::protocol::{Role, Tell};
 use super::refusal::Refusal;
-use super::run::{Keeper, share, spawn};
+use super::run::share;
 use crate::containers::record::Folder;
 
 /// Mount a container's disks, do what the owner asks with its files until it sends no more, and leave the disks in order. The container's state

@@ -4,12 +4,14 @@
 //! guest's requests for files. Every other vdkr asks it, over a socket in the container's folder. The first connection is its owner's: a container
 //! in the foreground ends when that one closes.
 
+mod between;
 mod connection;
 mod files;
 mod log;
 mod prepare;
 mod protocol;
 mod refusal;
+mod room;
 mod run;
 mod socket;
 mod spare;
