@@ -80,6 +80,38 @@ fn a_machine_that_stands_still_is_ended() {
     assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
 }
 
+/// Who does not read what a container writes does not keep it from ending.
+#[test]
+fn an_unread_container_is_killed() {
+    let vm = Vm::new("x86_64");
+    let mut unread = vm.start(&["run", "--name", "loud", "box", "sh", "-c", "echo kept > /kept; while true; do seq 1000; done"]);
+    let mut first = [0; 2];
+    unread.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("what it wrote");
+    // Until all that may be under way is.
+    std::thread::sleep(Duration::from_secs(3));
+    vm.ok(&["kill", "loud"]);
+    assert!(vm.ok(&["ps", "-a"]).stdout.contains("Exited (137)"));
+    vm.ok(&["cp", "loud:/kept", "-"]);
+    vm.ok(&["rm", "loud"]);
+    unread.kill().expect("kill");
+    unread.wait().expect("an end");
+}
+
+/// What a container in the foreground has changed is written out, though its command goes.
+#[test]
+fn changes_outlive_the_command_that_shows_them() {
+    let vm = Vm::new("x86_64");
+    let mut child = vm.start(&["run", "--name", "shown", "box", "sh", "-c", "echo kept > /kept; echo up; sleep 600"]);
+    let mut up = [0; 3];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut up).expect("what it wrote");
+    child.kill().expect("kill");
+    child.wait().expect("an end");
+    within(60, "the end of the container", || vm.ok(&["ps", "-a"]).stdout.contains("Exited (137)"));
+    assert!(vm.machines().is_empty());
+    let archive = vm.run(&["cp", "shown:/kept", "-"]).expect(0).stdout;
+    assert!(archive.contains("kept\n"), "{archive:?}");
+}
+
 #[test]
 fn a_machine_in_the_foreground_ends_with_its_vdkr() {
     let vm = Vm::new("x86_64");

@@ -122,14 +122,13 @@ pub fn attach(socket: &UnixStream, early: &Early, view: View) -> Result<ExitCode
     {
         ask(&Ask::Resize { terminal });
     }
-    if view.signals {
-        hand_signals_on(&to, view.terminal)?;
-    }
+    hand_signals_on(&to, &view, raw.is_some())?;
     let room = Arc::new(Room::default());
     if view.stdin {
         let (to, room) = (Arc::clone(&to), Arc::clone(&room));
         let watch = view.terminal.then(|| Watch::for_keys(view.detach_keys));
-        let started = thread::Builder::new().name("stdin".to_owned()).spawn(move || feed(&to, &room, watch));
+        let is_ours = raw.is_some();
+        let started = thread::Builder::new().name("stdin".to_owned()).spawn(move || feed(&to, &room, watch, is_ours));
         started.map_err(|error| Failure::of(&error))?;
     }
     show(&early.streams);
@@ -195,7 +194,8 @@ fn put(channel: u32, bytes: &[u8]) -> bool {
     written.is_ok()
 }
 
-fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>) {
+/// Hand standard input on. The end of a terminal, which closes with its window, is not the end of what runs.
+fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>, is_terminal: bool) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let most = {
@@ -208,6 +208,9 @@ fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => 0,
         };
+        if got == 0 && is_terminal {
+            return;
+        }
         let typed = &buffer[..got];
         let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
         let (passed, is_left) = match &mut watch {
@@ -230,11 +233,14 @@ fn feed(to: &Mutex<UnixStream>, room: &Room, mut watch: Option<Watch>) {
     }
 }
 
-fn hand_signals_on(to: &Arc<Mutex<UnixStream>>, has_terminal: bool) -> Result<(), Failure> {
-    let mut all = vec![SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-    if has_terminal {
-        all.push(SIGWINCH);
+fn hand_signals_on(to: &Arc<Mutex<UnixStream>>, view: &View, is_our_terminal: bool) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    if view.signals {
+        all.extend([SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]);
+        // A terminal that closes is ours to end with, and not the container's business.
+        all.extend((!is_our_terminal).then_some(SIGHUP));
     }
+    all.extend(view.terminal.then_some(SIGWINCH));
     let mut signals = Signals::new(all).map_err(|error| Failure::new("cannot hand signals on").because(&error))?;
     let to = Arc::clone(to);
     let started = thread::Builder::new().name("signals".to_owned()).spawn(move || {

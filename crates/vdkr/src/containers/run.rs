@@ -56,7 +56,7 @@ pub fn start(settings: &Settings, options: &Start) -> Result<ExitCode, Failure> 
         };
         let (folder, record, state) = containers.get(name)?;
         if state.status.is_alive() {
-            return Err(Failure::new(format!("{name} is running")));
+            return Err(Failure::new(format!("{name} is running")).hint(format!("`vdkr attach {name}` looks at it")));
         }
         image::make_ready_again(settings, &record)?;
         return foreground(settings, &folder, &record, &options.detaching);

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +20,17 @@ use crate::containers::record::{Folder, State, Status};
 /// The number of the container's own process; others get the ones after it.
 pub(super) const MAIN: u32 = 0;
 
-/// How long a container that has ended may take to write to its disk what is in memory.
-const FINISH: Duration = Duration::from_secs(60);
+/// How long a guest may take to mount disks, or to write to them what is in memory.
+pub(super) const DISKS: Duration = Duration::from_secs(60);
+
+/// How long one that was killed waits for those who do not read what it wrote.
+const UNREAD: Duration = Duration::from_secs(5);
+
+/// How long its guest may then take to say that it has ended.
+const DEAF: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Start a thread; without it what it was for does not happen, and the commands that wait for it say so.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
@@ -37,18 +46,25 @@ type Answer = Result<Option<Report>, Refusal>;
 
 /// The guest's answer; when it does not come any more, that.
 fn answer_of(answered: &Receiver<Answer>) -> Answer {
-    answered.recv().unwrap_or_else(|_| Err(Refusal::new("the virtual machine has ended")))
+    answered.recv().unwrap_or_else(|_| Err(ended()))
+}
+
+fn ended() -> Refusal {
+    Refusal::new("the virtual machine has ended")
 }
 
 /// What the threads of a keeper share.
 pub(super) struct Keeper {
     guest: Mutex<UnixStream>,
-    asks: Mutex<HashMap<u32, Sender<Answer>>>,
+    /// Who waits for which answer; none when no more come.
+    asks: Mutex<Option<HashMap<u32, Sender<Answer>>>>,
     next_ask: AtomicU32,
     next_process: AtomicU32,
     /// Who sees what a process writes.
     pub(super) viewers: Mutex<HashMap<u32, Vec<Arc<Connection>>>>,
     machine: u32,
+    /// The container's own process has ended, or nothing comes from the guest any more.
+    has_ended: AtomicBool,
     pub(super) folder: Folder,
     /// When the machine last stood still because the disk here is full.
     pub(super) without_room: Mutex<Option<Instant>>,
@@ -59,11 +75,12 @@ impl Keeper {
     pub(super) fn new(guest: UnixStream, machine: u32, folder: Folder) -> Self {
         Self {
             guest: Mutex::new(guest),
-            asks: Mutex::default(),
+            asks: Mutex::new(Some(HashMap::new())),
             next_ask: AtomicU32::new(1),
             next_process: AtomicU32::new(MAIN + 1),
             viewers: Mutex::default(),
             machine,
+            has_ended: AtomicBool::new(false),
             folder,
             without_room: Mutex::default(),
         }
@@ -85,12 +102,25 @@ impl Keeper {
         answer_of(&self.begin(task))
     }
 
+    /// The same within a time.
+    pub(super) fn ask_within(&self, limit: Duration, task: Task) -> Answer {
+        match self.begin(task).recv_timeout(limit) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Refusal::new(format!("the virtual machine did not answer in {} seconds", limit.as_secs())))
+            }
+        }
+    }
+
     /// Ask the guest.
     fn begin(&self, task: Task) -> Receiver<Answer> {
         let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = channel();
-        lock(&self.asks).insert(id, answer);
-        self.request(&Request::Ask { id, task });
+        let is_asked = lock(&self.asks).as_mut().map(|asks| asks.insert(id, answer)).is_some();
+        if is_asked {
+            self.request(&Request::Ask { id, task });
+        }
         answered
     }
 
@@ -99,6 +129,39 @@ impl Keeper {
         if let Some(pid) = i32::try_from(self.machine).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
+    }
+
+    /// End the container, however it and those who look at it stand: its process is killed, who does not read what it wrote is cut off,
+    /// and a guest that does not hear loses its machine.
+    pub(super) fn kill(self: &Arc<Self>) {
+        // Nor does one that stands still.
+        if self.is_without_room() {
+            self.end_machine();
+            return;
+        }
+        let keeper = Arc::clone(self);
+        spawn("kill", move || keeper.request(&Request::Signal { process: MAIN, signal: Signal::KILL.as_raw() }));
+        let keeper = Arc::clone(self);
+        spawn("end", move || {
+            if keeper.ends_within(UNREAD) {
+                return;
+            }
+            keeper.viewers_of(MAIN).iter().for_each(|viewer| viewer.cut());
+            if !keeper.ends_within(DEAF) {
+                keeper.end_machine();
+            }
+        });
+    }
+
+    fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.has_ended.load(Ordering::Relaxed) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(LOOK);
+        }
+        true
     }
 
     /// Those who look at anything, who then look at nothing.
@@ -115,9 +178,16 @@ impl Keeper {
 
     /// Carry what comes from the guest, to the end of the container: its exit code, or `None` when the machine ended before.
     pub(super) fn carry(self: &Arc<Self>, mut from: UnixStream, log: &mut Log, is_kept: bool) -> Option<u8> {
-        let mut finishing = None;
+        let mut finishing: Option<(u32, Instant)> = None;
         let mut code = None;
-        while let Ok(Some(frame)) = read(&mut from) {
+        loop {
+            if let Some((_, deadline)) = finishing {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() || from.set_read_timeout(Some(left)).is_err() {
+                    break;
+                }
+            }
+            let Ok(Some(frame)) = read(&mut from) else { break };
             if frame.channel != CONTROL {
                 if let Some(stream) = Stream::of_channel(frame.channel) {
                     if stream.process == MAIN && !frame.payload.is_empty() {
@@ -130,12 +200,12 @@ impl Keeper {
             match serde_json::from_slice(&frame.payload) {
                 Ok(Event::Exited { process: MAIN, code: found }) => {
                     code = Some(found);
+                    self.has_ended.store(true, Ordering::Relaxed);
                     if !is_kept {
                         break;
                     }
                     let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
-                    finishing = Some(id);
-                    let _ = from.set_read_timeout(Some(FINISH));
+                    finishing = Some((id, Instant::now() + DISKS));
                     self.request(&Request::Ask { id, task: Task::Finish });
                 }
                 Ok(Event::Exited { process, code }) => {
@@ -148,7 +218,7 @@ impl Keeper {
                         viewer.tell(&Tell::Credit { bytes });
                     }
                 }
-                Ok(Event::Done { id, .. } | Event::Failed { id, .. }) if finishing == Some(id) => break,
+                Ok(Event::Done { id, .. } | Event::Failed { id, .. }) if finishing.is_some_and(|(asked, _)| asked == id) => break,
                 Ok(Event::Done { id, report }) => self.answer(id, Ok(report)),
                 Ok(Event::Failed { id, message, hint, code }) => {
                     self.answer(id, Err(Refusal { code, hint, ..Refusal::new(message) }));
@@ -157,12 +227,14 @@ impl Keeper {
             }
         }
         // Nobody answers any more.
-        lock(&self.asks).clear();
+        self.has_ended.store(true, Ordering::Relaxed);
+        lock(&self.asks).take();
         code
     }
 
     fn answer(&self, id: u32, answer: Answer) {
-        if let Some(asker) = lock(&self.asks).remove(&id) {
+        let asker = lock(&self.asks).as_mut().and_then(|asks| asks.remove(&id));
+        if let Some(asker) = asker {
             let _ = asker.send(answer);
         }
     }
@@ -227,10 +299,7 @@ impl Keeper {
                         Err(refusal) => connection.tell(&Tell::Failed(refusal)),
                     }
                 }
-                // A guest that stands still does not hear of it.
-                Ask::Signal { signal } if signal == Signal::KILL.as_raw() && process.is_none() && self.is_without_room() => {
-                    self.end_machine();
-                }
+                Ask::Signal { signal } if signal == Signal::KILL.as_raw() && process.is_none() => self.kill(),
                 Ask::Signal { signal } => self.request(&Request::Signal { process: process.unwrap_or(MAIN), signal }),
                 Ask::Resize { terminal } => self.request(&Request::Resize { process: process.unwrap_or(MAIN), terminal }),
                 Ask::Guest { task } => self.pass_on(task, connection),

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use wharf_guest_protocol::Task;
 use wharf_machine::{Disks, Machine, Networking};
 
-use super::between::{Keeper, spawn};
+use super::between::{DISKS, Keeper, MAIN, lock, spawn};
 use super::connection::Connection;
 use super::log::Log;
 use super::prepare::{self, Places};
 use super::protocol::{Role, Tell};
 use super::refusal::Refusal;
 use super::run::share;
-use crate::containers::record::Folder;
+use crate::containers::record::{Folder, State, Status};
 
 /// Mount a container's disks, do what the owner asks with its files until it sends no more, and leave the disks in order. The container's state
 /// stays as it is; meanwhile nobody starts it.
@@ -41,6 +41,11 @@ fn serve(
 ) -> Result<(), Refusal> {
     let gone = |error: std::io::Error| Refusal::of(&error);
     let _lock = prepare::lock(folder)?;
+    // Its keeper was lost, or it would hold the lock: from here on that would not show.
+    let state = folder.state();
+    if state.status.is_alive() {
+        folder.set_state(&State { status: Status::Exited, exit_code: 137, ..state }).map_err(gone)?;
+    }
     let mut record = folder.record().map_err(gone)?;
     if role == Role::OwnFiles {
         record.volumes.clear();
@@ -57,16 +62,24 @@ fn serve(
         let _ = server.serve(from, to);
     });
     let keeper = Arc::new(Keeper::new(writer, machine.pid(), folder.clone()));
+    // There is no process of the container's own, but somebody to tell of a full disk.
+    lock(&keeper.viewers).insert(MAIN, vec![Arc::clone(connection)]);
+    if let Ok(watch) = machine.watch() {
+        spawn("disk", {
+            let keeper = Arc::clone(&keeper);
+            move || keeper.wait_for_room(watch)
+        });
+    }
     spawn("guest", {
         let keeper = Arc::clone(&keeper);
         move || {
             let _ = Log::open(None).map(|mut log| keeper.carry(reader, &mut log, false));
         }
     });
-    keeper.ask(Task::Open { mounts: record.container.mounts })?;
+    keeper.ask_within(DISKS, Task::Open { mounts: record.container.mounts })?;
     connection.tell(&Tell::Started);
     keeper.serve(owner, connection, None);
-    let finished = keeper.ask(Task::Finish);
+    let finished = keeper.ask_within(DISKS, Task::Finish);
     let ended = machine.end().map_err(gone);
     finished.and(ended)
 }

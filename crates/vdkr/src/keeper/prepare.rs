@@ -47,7 +47,7 @@ pub fn lock(folder: &Folder) -> Result<File, Refusal> {
             return Ok(lock);
         }
         if folder.state().status.is_alive() {
-            return Err(Refusal::new("it is running"));
+            return Err(Refusal::new("it is running").hint("`vdkr ps` shows it, `vdkr stop` ends it"));
         }
         if Instant::now() >= deadline {
             return Err(Refusal::new("another command copies the container's files").hint("wait until it is done"));

@@ -87,7 +87,7 @@ struct Prepared {
     record: Record,
     state: State,
     server: Arc<Server>,
-    _lock: File,
+    lock: File,
 }
 
 /// Write down that it could not be started; one that was to vanish does.
@@ -130,7 +130,7 @@ fn prepare(
         ..State::default()
     };
     let listener = socket::listen(folder.path()).map_err(gone)?;
-    Ok((Prepared { machine, folder: folder.clone(), record, state, server, _lock: lock }, listener))
+    Ok((Prepared { machine, folder: folder.clone(), record, state, server, lock }, listener))
 }
 
 /// Share a container's volumes, and tell the guest which are files.
@@ -148,7 +148,7 @@ pub(super) fn share(record: &mut Record) -> Result<Server, Refusal> {
 
 impl Prepared {
     fn run(self, listener: UnixListener, owner: UnixStream, connection: Arc<Connection>, is_foreground: bool) {
-        let Self { machine, folder, record, mut state, server, _lock } = self;
+        let Self { machine, folder, record, mut state, server, lock: kept } = self;
         let (Ok(reader), Ok(writer)) = (machine.control.try_clone(), machine.control.try_clone()) else { return };
         let keeper = Arc::new(Keeper::new(writer, machine.pid(), folder.clone()));
         lock(&keeper.viewers).insert(MAIN, vec![Arc::clone(&connection)]);
@@ -165,6 +165,7 @@ impl Prepared {
         let started = Arc::new(Mutex::new(None));
         spawn("owner", {
             let (keeper, started, container) = (Arc::clone(&keeper), Arc::clone(&started), record.container.clone());
+            let vanishes = record.vanishes;
             move || {
                 match keeper.ask(Task::Start { process: MAIN, container: Box::new(container) }) {
                     Ok(_) => connection.tell(&Tell::Started),
@@ -175,8 +176,11 @@ impl Prepared {
                     }
                 }
                 let is_detached = keeper.serve(owner, &connection, Some(MAIN));
-                if is_foreground && !is_detached {
+                if is_foreground && !is_detached && vanishes {
                     keeper.end_machine();
+                } else if is_foreground && !is_detached {
+                    // What it has changed is kept.
+                    keeper.kill();
                 } else {
                     keeper.forget(MAIN, &connection);
                 }
@@ -206,6 +210,8 @@ impl Prepared {
         } else {
             let _ = folder.set_state(&state);
         }
+        // Others may go on with the container, though somebody does not read the last of it.
+        drop(kept);
         for viewer in keeper.take_viewers() {
             match &refused {
                 Some(refusal) => viewer.tell(&Tell::Failed(refusal.clone())),

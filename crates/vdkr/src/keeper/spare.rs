@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -84,7 +85,9 @@ impl Spare {
     /// Why there is none.
     pub fn start(&self, settings: &Settings, size: MachineSize, note: &dyn Fn(&str)) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::new("cannot start a virtual machine to be kept ready").because(&error);
-        fs::create_dir_all(&self.folder).map_err(failed)?;
+        // Whoever may connect there can have a container run as this user.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         fs::write(self.folder.join("size.json"), serde_json::to_vec(&size).map_err(|error| failed(error.into()))?)
             .map_err(failed)?;
         let (ours, its) = UnixStream::pair().map_err(failed)?;
