@@ -92,8 +92,20 @@ fn a_container_that_fills_the_disk() {
     assert!(!child.wait_with_output().expect("an end").status.success());
     assert!(vm.machines().is_empty());
     disk.drain();
+    // So does a copy into one that does not run.
+    leave(&disk, 2 * MIB);
+    let content = random(8_000_000);
+    let file = vm.own().join("new");
+    fs::write(&file, &content).expect("a file");
+    let mut child = vm.start(&["cp", file.to_str().expect("UTF-8"), "writer:/new"]);
+    let mut told = String::new();
+    BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut told).expect("word of the full disk");
+    assert!(told.contains("disk is full"), "{told}");
+    disk.drain();
+    assert!(child.wait().expect("an end").success());
     vm.ok(&["start", "writer"]);
     assert!(kept());
+    assert!(vm.command(&["exec", "writer", "cat", "/new"]).output().expect("run vdkr").stdout == content);
 }
 
 /// Without room for what a container is made of, none is.

@@ -100,7 +100,6 @@ impl Session {
     fn until_open(&self) -> Result<(), Failure> {
         loop {
             match self.next()? {
-                Tell::Note { text } => ui::say(text),
                 Tell::Started => return Ok(()),
                 Tell::Failed(refusal) => return Err(refusal.into()),
                 _ => {}
@@ -108,10 +107,14 @@ impl Session {
         }
     }
 
+    /// The next message. Notes are said.
     fn next(&self) -> Result<Tell, Failure> {
         loop {
             match read(&mut &self.socket) {
-                Ok(Some(frame)) if frame.channel == CONTROL => return parse(&frame.payload).map_err(|_| self.gone()),
+                Ok(Some(frame)) if frame.channel == CONTROL => match parse(&frame.payload) {
+                    Ok(Tell::Note { text }) => ui::say(text),
+                    message => return message.map_err(|_| self.gone()),
+                },
                 Ok(Some(_)) => {}
                 _ => return Err(self.gone()),
             }

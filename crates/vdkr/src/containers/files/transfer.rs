@@ -133,6 +133,7 @@ impl<'a> Upload<'a> {
                         Ok(Tell::Done { .. }) => progress.ended = Some(Ok(())),
                         Ok(Tell::Failed(refusal)) => progress.ended = Some(Err(refusal.into())),
                         Ok(Tell::Exited { .. }) | Err(_) => break,
+                        Ok(Tell::Note { text }) => ui::say(text),
                         _ => {}
                     }
                     shared.changed.notify_all();
