@@ -17,7 +17,7 @@ test: ## installs what is missing, runs every test; ARGS="part of a name" for so
 guest: ## builds the guest program of vdkr's virtual machines, for both architectures
 	@scripts/guest
 
-native: ## the program built by BitBake from the layer's recipe, as a test that takes minutes
+native: ## wharf and vdkr built by BitBake from the layer's recipes, as tests that take minutes
 	@scripts/native
 
 bench: ## measures wharf beside its peers; ARGS="--help" says more

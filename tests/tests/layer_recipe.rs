@@ -233,3 +233,19 @@ fn the_program_is_built_from_a_mirror() {
     let info = script.ok(&["info"]);
     assert!(info.stdout.contains(&version), "{info}");
 }
+
+/// The same for vdkr, by the recipe of its own.
+#[test]
+#[ignore = "compiles the whole program, which takes minutes: make native"]
+fn vdkr_is_built_from_a_mirror() {
+    let bitbake = BitBake::new();
+    build_natively(&bitbake);
+    bitbake.ok(&["vdkr-native"]);
+    let version = workspace().0;
+    let work = bitbake.path("tmp/work/native/vdkr-native").join(&version);
+    let programs = work.join("image/usr/bin");
+    let installed: Vec<_> = fs::read_dir(&programs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(installed, ["vdkr"], "the program alone");
+    let said = run_tool(programs.join("vdkr").to_str().unwrap(), &["--version"], None);
+    assert_eq!(said.trim(), format!("vdkr {version}"));
+}
