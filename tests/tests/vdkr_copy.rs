@@ -491,6 +491,16 @@ fn a_commit_is_an_image_of_what_was_changed() {
     vm.run(&["commit", "one", "NOT A NAME"]).expect(1);
 }
 
+/// overlayfs marks all that was removed with names of one device: the second and every further mark counts as the first does.
+#[test]
+fn a_commit_removes_all_that_was_removed() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "rm /etc/group /etc/passwd; mkdir /made; touch /made/file; rm -r /made; rm /bin/sort /bin/tail", &[]);
+    vm.ok(&["commit", "one", "made"]);
+    let look = "ls -A /etc | grep -e group -e passwd; ls /bin | grep -e sort -e tail; test -e /made || echo gone";
+    assert_eq!(vm.ok(&["run", "--rm", "made", "sh", "-c", look]).stdout, "gone\n");
+}
+
 /// The names in the last layer of a saved image.
 fn layer_names(archive: &Path) -> Vec<String> {
     let folder = archive.with_extension("folder");

@@ -147,7 +147,8 @@ impl<W: Write> Sender<W> {
     }
 
     fn remember(&mut self, status: &Status, entry: &Entry) {
-        if status.links > 1 {
+        // overlayfs marks what was removed with names of one device, each of which is a mark of its own.
+        if status.links > 1 && entry.kind != (Kind::Character { major: 0, minor: 0 }) {
             self.names.insert(status.identity, entry.name.clone());
         }
     }
