@@ -263,6 +263,17 @@ fn a_container_leads_nobody_out_of_its_root() {
     assert!(inside(&vm, "cat /etc/passwd").starts_with("root:"));
 }
 
+/// In a folder that all may write to, links of other users lead nobody who works for root, as a copy does.
+#[test]
+fn links_of_others_are_guarded_against() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "true", &[]);
+    for name in ["hardlinks", "symlinks", "fifos"] {
+        assert_eq!(inside(&vm, &format!("cat /proc/sys/fs/protected_{name}")), "1\n");
+    }
+    assert_eq!(inside(&vm, "cat /proc/sys/fs/protected_regular"), "2\n");
+}
+
 /// An archive with these members: folders, and files with their content.
 fn tar(members: &[(&str, Option<&str>)]) -> Vec<u8> {
     let mut builder = Vec::new();
