@@ -274,6 +274,26 @@ fn links_of_others_are_guarded_against() {
     assert_eq!(inside(&vm, "cat /proc/sys/fs/protected_regular"), "2\n");
 }
 
+/// What the kernel makes up has no end, and no content that a copy would keep: such folders come along empty.
+#[test]
+fn a_whole_root_is_copied_without_what_the_kernel_makes_up() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "mkdir /d; echo file > /d/file; ln -s /proc/version /link", &["--tmpfs", "/mem"]);
+    inside(&vm, "echo mem > /mem/file");
+    vm.ok(&["cp", "one:/", "root"]);
+    let root = vm.own().join("root");
+    for (path, content) in [("d/file", "file\n"), ("mem/file", "mem\n")] {
+        assert_eq!(fs::read_to_string(root.join(path)).expect("a file"), content);
+    }
+    for folder in ["proc", "sys", "dev/pts"] {
+        assert!(root.join(folder).is_dir() && names(&root.join(folder)).is_empty(), "{folder}");
+    }
+    for path in ["one:/proc/version", "one:/proc", "one:/proc/", "one:/sys/kernel", "one:/proc/self"] {
+        vm.run(&["cp", path, "x"]).expect(1).says("what the kernel says").says("vdkr exec");
+    }
+    vm.run(&["cp", "-L", "one:/link", "x"]).expect(1).says("what the kernel says");
+}
+
 /// An archive with these members: folders, and files with their content.
 fn tar(members: &[(&str, Option<&str>)]) -> Vec<u8> {
     let mut builder = Vec::new();

@@ -131,3 +131,24 @@ fn what_fails_leaves_nothing_unfinished() {
     received(cut, &to, Source::Folder(None)).expect_err("it ends early");
     assert_eq!(names(&to), ["one"], "what was complete is there, and nothing else");
 }
+
+/// Of folders that are told apart only they themselves are sent.
+#[test]
+fn folders_are_left_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::create_dir_all(from.join("sub/deep")).expect("folders");
+    fs::create_dir(from.join("closed")).expect("a folder");
+    fs::write(from.join("closed/file"), "").expect("a file");
+    fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o711)).expect("permissions");
+    let place = Place::find(from.as_os_str().as_bytes(), false, open).expect("a place");
+    let mut archive = Vec::new();
+    let is_closed =
+        |file: std::os::fd::BorrowedFd<'_>| Ok(fs::File::from(file.try_clone_to_owned()?).metadata()?.mode() & 0o777 == 0o711);
+    let mut sender = Sender::new(&mut archive, |_| true).leaving_empty(is_closed);
+    sender.send(&place, b".", &from).expect("an archive");
+    sender.finish().expect("its end");
+    received(&archive, &to, Source::Folder(None)).expect("a copy");
+    assert_eq!((names(&to), names(&to.join("closed"))), (vec!["closed".to_owned(), "sub".to_owned()], vec![]));
+    assert_eq!(names(&to.join("sub")), ["deep"]);
+}
