@@ -294,6 +294,18 @@ fn a_whole_root_is_copied_without_what_the_kernel_makes_up() {
     vm.run(&["cp", "-L", "one:/link", "x"]).expect(1).says("what the kernel says");
 }
 
+/// A socket is no file: neither side says that it was copied.
+#[test]
+fn a_socket_is_not_copied() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "true", &[]);
+    let socket = vm.own().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    given(&socket);
+    vm.run(&["cp", "socket", "one:/socket"]).expect(1).says("socket is refused").is_silent_on("Successfully");
+    assert_eq!(inside(&vm, "ls -A / | grep -e socket -e vdkr; true"), "");
+}
+
 /// An archive with these members: folders, and files with their content.
 fn tar(members: &[(&str, Option<&str>)]) -> Vec<u8> {
     let mut builder = Vec::new();

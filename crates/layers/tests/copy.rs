@@ -132,6 +132,20 @@ fn what_fails_leaves_nothing_unfinished() {
     assert_eq!(names(&to), ["one"], "what was complete is there, and nothing else");
 }
 
+/// A socket that is all that is to be sent; in a folder it is left out.
+#[test]
+fn a_socket_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let place = Place::find(socket.as_os_str().as_bytes(), false, open).expect("a place");
+    let error = Sender::new(Vec::new(), |_| true).send(&place, b".", &socket).expect_err("no copy");
+    assert!(error.to_string().contains("/socket is refused: a socket"), "{error}");
+    let to = folder.path().join("to");
+    received(&sent(folder.path()), &to, Source::Folder(None)).expect("a copy");
+    assert_eq!(names(&to), [""; 0]);
+}
+
 /// Of folders that are told apart only they themselves are sent.
 #[test]
 fn folders_are_left_empty() {

@@ -22,7 +22,7 @@ pub type Hollow = fn(BorrowedFd<'_>) -> io::Result<bool>;
 
 /// Writes an archive as a stream: directories before what is in them, names sorted, second names of a file as hard links. Links are never followed.
 ///
-/// A file that grows meanwhile is cut at the length that it had, one that vanishes below a directory is left out, and sockets are, too.
+/// A file that grows meanwhile is cut at the length that it had, one that vanishes below a directory is left out, and sockets there are, too.
 pub struct Sender<W> {
     out: W,
     wanted: Wanted,
@@ -56,10 +56,14 @@ impl<W: Write> Sender<W> {
     /// Send what lies at a place, all that is in it included. In the archive it is called `name`, where `.` is the root; errors call it `shown`.
     ///
     /// # Errors
-    /// What is not there or cannot be read, what no archive can hold, a file that shrinks meanwhile, and what the stream fails with.
+    /// What is not there or cannot be read, what no archive can hold, as a socket that is no more than that, a file that shrinks meanwhile, and what the stream fails with.
     pub fn send(&mut self, place: &Place, name: &[u8], shown: &Path) -> Result<(), LayersError> {
         let path = EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why })?;
         let status = place.status().map_err(LayersError::file("read", shown))?;
+        if status.kind().is_none() {
+            let why = "a socket is of use to the program alone that made it".to_owned();
+            return Err(LayersError::Refused { name: shown.as_os_str().as_bytes().to_vec(), why });
+        }
         let mut open: Vec<Folder> =
             self.one(place.directory(), place.name(), path.clone(), &status, shown)?.into_iter().collect();
         let below = |child: &EntryPath| {
