@@ -294,6 +294,21 @@ fn a_whole_root_is_copied_without_what_the_kernel_makes_up() {
     vm.run(&["cp", "-L", "one:/link", "x"]).expect(1).says("what the kernel says");
 }
 
+/// Folders that their owner may not enter, received by one who is bound by that.
+#[test]
+fn closed_folders_are_received() {
+    let vm = Vm::new("x86_64");
+    let script = "mkdir -p /d/none /d/half; touch /d/none/file /d/half/file; chmod 0 /d/none; chmod 600 /d/half; chmod 500 /d; touch -d '2001-02-03 04:05:06' /d/none";
+    running(&vm, script, &[]);
+    vm.ok(&["cp", "one:/d", "d"]);
+    let folder = vm.own().join("d");
+    assert_eq!(fs::metadata(folder.join("none")).expect("a folder").mtime(), 981_173_106);
+    for (path, mode) in [("none", 0), ("half", 0o600), (".", 0o500)] {
+        assert_eq!(fs::metadata(folder.join(path)).expect("a folder").mode() & 0o7777, mode, "{path}");
+    }
+    assert!(folder.join("none/file").exists() && folder.join("half/file").exists());
+}
+
 /// A socket is no file: neither side says that it was copied.
 #[test]
 fn a_socket_is_not_copied() {

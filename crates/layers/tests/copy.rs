@@ -132,6 +132,22 @@ fn what_fails_leaves_nothing_unfinished() {
     assert_eq!(names(&to), ["one"], "what was complete is there, and nothing else");
 }
 
+/// Two copies into the same new folder: the one that fails removes it only when it was the first.
+#[test]
+fn what_fails_removes_only_what_it_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().join("to");
+    let whole = archive(&[("./", Kind::Directory), ("one", Kind::Regular), ("two", Kind::Regular)]);
+    let destination = || Destination::find(to.as_os_str().as_bytes(), Source::Folder(None), open).expect("a destination");
+    let receive = |destination, archive: &[u8]| {
+        Receiver::new(destination, Owners::Receiver, to.clone()).receive(&mut TarReader::new(archive), None)
+    };
+    let (first, second) = (destination(), destination());
+    receive(first, &whole).expect("a copy");
+    receive(second, &whole[..1024]).expect_err("it ends early");
+    assert_eq!(names(&to), ["one", "two"]);
+}
+
 /// A socket that is all that is to be sent; in a folder it is left out.
 #[test]
 fn a_socket_is_refused_by_name() {
