@@ -131,24 +131,31 @@ apt_apart() {
 
 # fetch_busybox ARCHITECTURE FOLDER: has FOLDER/busybox be a static busybox for an architecture, as the distribution names it; it is not installed.
 # Distributions that keep the architecture apart from what this machine's lists name do not offer it; then FOLDER/not-offered is there, and it is
-# not asked for again.
+# not asked for again. Where the lists could not be had, nothing is known, and the next run asks.
 fetch_busybox() {
-    local folder=$2 here
+    local folder=$2 here is_answered=
     [[ ! -e $folder/busybox && ! -e $folder/not-offered ]] || return 0
     step fetch "busybox for $1"
     mkdir -p "$folder"
     here=$(mktemp -d)
     apt_apart "$here" "$1"
-    # One of several sources may have nothing for it.
-    apt-get -qq "${apt_options[@]}" update 2>/dev/null || true
+    # One of several sources may have nothing for it, and says so: that is an answer, other than that of a network which fails.
+    if apt-get -qq "${apt_options[@]}" -o APT::Update::Error-Mode=any update >"$here/log" 2>&1 ||
+        { grep -q 'Failed to fetch.* 404 ' "$here/log" && ! grep 'Failed to fetch' "$here/log" | grep -qv ' 404 '; }; then
+        is_answered=1
+    fi
     if (cd "$here/packages" && apt-get -qq "${apt_options[@]}" download "busybox-static:$1" 2>/dev/null) &&
         dpkg-deb --extract "$here"/packages/*.deb "$here/unpacked"; then
         # /bin and /usr/bin are one in newer releases.
         find "$here/unpacked" -path '*bin/busybox' -type f -exec install -m 755 {} "$folder/busybox" \;
     fi
     if [[ ! -e $folder/busybox ]]; then
-        step fetch "no busybox for $1 is offered here; what needs it does without"
-        : >"$folder/not-offered"
+        if [[ -n $is_answered ]] && ! apt-cache "${apt_options[@]}" show "busybox-static:$1" >/dev/null 2>&1; then
+            step fetch "no busybox for $1 is offered here; what needs it does without"
+            : >"$folder/not-offered"
+        else
+            step fetch "busybox for $1 could not be had; what needs it does without this time"
+        fi
     fi
     rm -rf "$here"
 }

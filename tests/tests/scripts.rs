@@ -100,6 +100,26 @@ fn who_is_neither_root_nor_has_sudo_is_told_what_to_install() {
     assert!(!stage.log().contains("apt-get"), "{}", stage.log());
 }
 
+/// A network that fails once is no answer, and the next run asks again.
+#[test]
+fn what_is_not_offered_is_remembered_only_when_that_was_the_answer() {
+    for (says, code, is_remembered) in [
+        ("", 0, true),
+        ("E: Failed to fetch one  404  Not Found", 100, true),
+        ("E: Failed to fetch one  404  Not Found\nE: Failed to fetch two  Temporary failure resolving", 100, false),
+        ("E: Failed to fetch one  Temporary failure resolving", 100, false),
+        ("E: Could not get lock", 100, false),
+    ] {
+        let stage = Stage::new();
+        stage.program("apt-get", &format!("case \"$*\" in *update) echo '{says}'; exit {code} ;; esac; exit 100"));
+        stage.program("apt-cache", "exit 100");
+        let folder = stage.path("busybox");
+        let output = stage.shell(&format!("fetch_busybox arm64 {}", folder.display()));
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(folder.join("not-offered").exists(), is_remembered, "{says}: {output:?}");
+    }
+}
+
 /// `scripts/install-test-tools` where everything is there but these packages, of which those named are not offered.
 fn install(stage: &Stage, missing: &str, unknown: &str) -> Command {
     let entries = |file: &str| {

@@ -263,6 +263,64 @@ fn a_container_leads_nobody_out_of_its_root() {
     assert!(inside(&vm, "cat /etc/passwd").starts_with("root:"));
 }
 
+/// In a folder that all may write to, links of other users lead nobody who works for root, as a copy does.
+#[test]
+fn links_of_others_are_guarded_against() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "true", &[]);
+    for name in ["hardlinks", "symlinks", "fifos"] {
+        assert_eq!(inside(&vm, &format!("cat /proc/sys/fs/protected_{name}")), "1\n");
+    }
+    assert_eq!(inside(&vm, "cat /proc/sys/fs/protected_regular"), "2\n");
+}
+
+/// What the kernel makes up has no end, and no content that a copy would keep: such folders come along empty.
+#[test]
+fn a_whole_root_is_copied_without_what_the_kernel_makes_up() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "mkdir /d; echo file > /d/file; ln -s /proc/version /link", &["--tmpfs", "/mem"]);
+    inside(&vm, "echo mem > /mem/file");
+    vm.ok(&["cp", "one:/", "root"]);
+    let root = vm.own().join("root");
+    for (path, content) in [("d/file", "file\n"), ("mem/file", "mem\n")] {
+        assert_eq!(fs::read_to_string(root.join(path)).expect("a file"), content);
+    }
+    for folder in ["proc", "sys", "dev/pts"] {
+        assert!(root.join(folder).is_dir() && names(&root.join(folder)).is_empty(), "{folder}");
+    }
+    for path in ["one:/proc/version", "one:/proc", "one:/proc/", "one:/sys/kernel", "one:/proc/self"] {
+        vm.run(&["cp", path, "x"]).expect(1).says("what the kernel says").says("vdkr exec");
+    }
+    vm.run(&["cp", "-L", "one:/link", "x"]).expect(1).says("what the kernel says");
+}
+
+/// Folders that their owner may not enter, received by one who is bound by that.
+#[test]
+fn closed_folders_are_received() {
+    let vm = Vm::new("x86_64");
+    let script = "mkdir -p /d/none /d/half; touch /d/none/file /d/half/file; chmod 0 /d/none; chmod 600 /d/half; chmod 500 /d; touch -d '2001-02-03 04:05:06' /d/none";
+    running(&vm, script, &[]);
+    vm.ok(&["cp", "one:/d", "d"]);
+    let folder = vm.own().join("d");
+    assert_eq!(fs::metadata(folder.join("none")).expect("a folder").mtime(), 981_173_106);
+    for (path, mode) in [("none", 0), ("half", 0o600), (".", 0o500)] {
+        assert_eq!(fs::metadata(folder.join(path)).expect("a folder").mode() & 0o7777, mode, "{path}");
+    }
+    assert!(folder.join("none/file").exists() && folder.join("half/file").exists());
+}
+
+/// A socket is no file: neither side says that it was copied.
+#[test]
+fn a_socket_is_not_copied() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "true", &[]);
+    let socket = vm.own().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    given(&socket);
+    vm.run(&["cp", "socket", "one:/socket"]).expect(1).says("socket is refused").is_silent_on("Successfully");
+    assert_eq!(inside(&vm, "ls -A / | grep -e socket -e vdkr; true"), "");
+}
+
 /// An archive with these members: folders, and files with their content.
 fn tar(members: &[(&str, Option<&str>)]) -> Vec<u8> {
     let mut builder = Vec::new();
@@ -489,6 +547,16 @@ fn a_commit_is_an_image_of_what_was_changed() {
     vm.run(&["commit", "-c", "RUN x", "one"]).expect(1).says("RUN x").says("CMD, ENTRYPOINT");
     vm.run(&["commit", "nobody"]).expect(1).says("No such container: nobody");
     vm.run(&["commit", "one", "NOT A NAME"]).expect(1);
+}
+
+/// overlayfs marks all that was removed with names of one device: the second and every further mark counts as the first does.
+#[test]
+fn a_commit_removes_all_that_was_removed() {
+    let vm = Vm::new("x86_64");
+    running(&vm, "rm /etc/group /etc/passwd; mkdir /made; touch /made/file; rm -r /made; rm /bin/sort /bin/tail", &[]);
+    vm.ok(&["commit", "one", "made"]);
+    let look = "ls -A /etc | grep -e group -e passwd; ls /bin | grep -e sort -e tail; test -e /made || echo gone";
+    assert_eq!(vm.ok(&["run", "--rm", "made", "sh", "-c", look]).stdout, "gone\n");
 }
 
 /// The names in the last layer of a saved image.

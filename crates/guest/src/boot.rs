@@ -51,6 +51,10 @@ pub fn set_up() -> Result<Ports, GuestError> {
     // As Docker has it: ordinary users of a container may listen on every port and ping.
     let _ = write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     let _ = write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    // A user of a container must not lead who works for root, as a copy into it does, to files of others by links in a folder that all may write to.
+    for (name, value) in [("hardlinks", "1"), ("symlinks", "1"), ("fifos", "1"), ("regular", "2")] {
+        write_file(format!("/proc/sys/fs/protected_{name}"), value)?;
+    }
     network::set_up()?;
     Ok(Ports { control: port("vdkr.control")?, volumes: port("vdkr.volumes")? })
 }

@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use wharf_guest_protocol::{Copied, FileWork, Text};
 use wharf_layers::LayersError;
 use wharf_layers::copy::{Destination, DestinationError, Owners, Place, Receiver, Sender, Source};
@@ -61,6 +61,7 @@ fn shown(path: &Text) -> PathBuf {
 
 fn export(root: &Root, path: &Text, name: &Text, follow_link: bool, to: impl Write) -> Result<(), GuestError> {
     let shown = shown(path);
+    let cannot_read = |error: io::Error| files(format!("cannot read {} in the container: {error}", shown.display()));
     let place =
         Place::find(path.as_bytes(), follow_link, |path| root.folder(path)).and_then(|place| match place.is_directory()? {
             Some(_) => Ok(place),
@@ -71,10 +72,36 @@ fn export(root: &Root, path: &Text, name: &Text, follow_link: bool, to: impl Wri
             message: format!("there is no {} in the container", shown.display()),
             hint: Some("paths begin at the container's root; a link that leads nowhere is none, either".to_owned()),
         },
-        _ => files(format!("cannot read {} in the container: {error}", shown.display())),
+        _ => cannot_read(error),
     })?;
-    let mut sender = Sender::new(to, wharf_layers::is_portable);
+    if lies_in_kernels(&place).map_err(cannot_read)? {
+        return Err(GuestError::Files {
+            message: format!("{} in the container is no file, but what the kernel says", shown.display()),
+            hint: Some(format!("read it there: `vdkr exec CONTAINER cat {}`", shown.display())),
+        });
+    }
+    let mut sender = Sender::new(to, wharf_layers::is_portable).leaving_empty(is_kernels);
     sender.send(&place, name.as_bytes(), &shown).and_then(|()| sender.finish()).map(drop).map_err(|error| failed(&error))
+}
+
+/// The kernel's own file systems (`<linux/magic.h>`, and `ipc/mqueue.c`): what is in them is made up when it is read, without an end that is known.
+const KERNELS: [u32; 6] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x1980_0202, // mqueue
+];
+
+fn is_kernels(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let kind = fstatfs(file)?.f_type;
+    Ok(KERNELS.iter().any(|known| i64::from(*known) == kind as i64))
+}
+
+fn lies_in_kernels(place: &Place) -> io::Result<bool> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    is_kernels(openat(place.directory(), place.name(), flags, Mode::empty())?.as_fd())
 }
 
 fn import(root: &Root, path: &Text, source: &Copied, keeps_owners: bool, from: impl Read) -> Result<(), GuestError> {

@@ -131,3 +131,54 @@ fn what_fails_leaves_nothing_unfinished() {
     received(cut, &to, Source::Folder(None)).expect_err("it ends early");
     assert_eq!(names(&to), ["one"], "what was complete is there, and nothing else");
 }
+
+/// Two copies into the same new folder: the one that fails removes it only when it was the first.
+#[test]
+fn what_fails_removes_only_what_it_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().join("to");
+    let whole = archive(&[("./", Kind::Directory), ("one", Kind::Regular), ("two", Kind::Regular)]);
+    let destination = || Destination::find(to.as_os_str().as_bytes(), Source::Folder(None), open).expect("a destination");
+    let receive = |destination, archive: &[u8]| {
+        Receiver::new(destination, Owners::Receiver, to.clone()).receive(&mut TarReader::new(archive), None)
+    };
+    let (first, second) = (destination(), destination());
+    receive(first, &whole).expect("a copy");
+    receive(second, &whole[..1024]).expect_err("it ends early");
+    assert_eq!(names(&to), ["one", "two"]);
+}
+
+/// A socket that is all that is to be sent; in a folder it is left out.
+#[test]
+fn a_socket_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let place = Place::find(socket.as_os_str().as_bytes(), false, open).expect("a place");
+    let error = Sender::new(Vec::new(), |_| true).send(&place, b".", &socket).expect_err("no copy");
+    assert!(error.to_string().contains("/socket is refused: a socket"), "{error}");
+    let to = folder.path().join("to");
+    received(&sent(folder.path()), &to, Source::Folder(None)).expect("a copy");
+    assert_eq!(names(&to), [""; 0]);
+}
+
+/// Of folders that are told apart only they themselves are sent.
+#[test]
+fn folders_are_left_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::create_dir_all(from.join("sub/deep")).expect("folders");
+    fs::create_dir(from.join("closed")).expect("a folder");
+    fs::write(from.join("closed/file"), "").expect("a file");
+    fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o711)).expect("permissions");
+    let place = Place::find(from.as_os_str().as_bytes(), false, open).expect("a place");
+    let mut archive = Vec::new();
+    let is_closed =
+        |file: std::os::fd::BorrowedFd<'_>| Ok(fs::File::from(file.try_clone_to_owned()?).metadata()?.mode() & 0o777 == 0o711);
+    let mut sender = Sender::new(&mut archive, |_| true).leaving_empty(is_closed);
+    sender.send(&place, b".", &from).expect("an archive");
+    sender.finish().expect("its end");
+    received(&archive, &to, Source::Folder(None)).expect("a copy");
+    assert_eq!((names(&to), names(&to.join("closed"))), (vec!["closed".to_owned(), "sub".to_owned()], vec![]));
+    assert_eq!(names(&to.join("sub")), ["deep"]);
+}

@@ -57,7 +57,7 @@ impl Attributes {
     }
 
     /// Give them to the file of this name, never to what a link of that name leads to. In this order: a new owner takes setuid bits and capabilities
-    /// away, and a mode may forbid what comes before it.
+    /// away, and a mode may forbid whoever is not root what comes before it.
     pub(super) fn give(
         &self,
         directory: BorrowedFd<'_>,
@@ -78,10 +78,11 @@ impl Attributes {
                 set => set.map_err(LayersError::file("set the attributes of", shown))?,
             }
         }
-        if !is_link {
-            set(system::set_own_mode_at(directory, name, self.mode), "set the mode of", shown)?;
+        set(system::set_mtime_at(directory, name, self.mtime), "set the time of", shown)?;
+        if is_link {
+            return Ok(());
         }
-        set(system::set_mtime_at(directory, name, self.mtime), "set the time of", shown)
+        set(system::set_own_mode_at(directory, name, self.mode), "set the mode of", shown)
     }
 }
 

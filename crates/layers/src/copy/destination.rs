@@ -1,7 +1,7 @@
 //! Where a copy goes: Docker's rules (docker docs, "docker container cp").
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::place::{Place, asserts_folder};
 use crate::EntryPath;
@@ -24,8 +24,6 @@ pub struct Destination {
     pub(super) directory: OwnedFd,
     /// What the root of the archive becomes in that directory; the directory itself where this is the root.
     pub(super) path: EntryPath,
-    /// Whether there was nothing of that name.
-    pub(super) is_new: bool,
 }
 
 /// Why it cannot go there.
@@ -73,20 +71,18 @@ impl Destination {
             (Some(true), source) => {
                 let directory = system::open_at(place.directory(), place.name(), Open::Directory)?;
                 let (Source::Folder(Some(name)) | Source::File(name)) = source else {
-                    return Ok(Self { directory, path: EntryPath::root(), is_new: false });
+                    return Ok(Self { directory, path: EntryPath::root() });
                 };
-                let path = name_of(name)?;
-                let is_new = system::status_at(directory.as_fd(), name).is_err();
-                Ok(Self { directory, path, is_new })
+                Ok(Self { directory, path: name_of(name)? })
             }
             (Some(false), Source::Folder(_)) => Err(DestinationError::FolderOverFile),
             (Some(false), Source::Archive) => Err(DestinationError::NotFolder),
             (Some(false), Source::File(_)) if asserts_folder(path) => Err(DestinationError::NotFolder),
             (None, Source::Archive) => Err(DestinationError::NoFolder),
             (None, Source::File(_)) if asserts_folder(path) => Err(DestinationError::NoFolder),
-            (found, _) => {
+            _ => {
                 let (directory, name) = place.into_parts();
-                Ok(Self { directory, path: name_of(&name)?, is_new: found.is_none() })
+                Ok(Self { directory, path: name_of(&name)? })
             }
         }
     }
@@ -100,6 +96,8 @@ fn name_of(name: &[u8]) -> Result<EntryPath, DestinationError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -113,29 +111,27 @@ mod tests {
         let to = |path: &str, source| {
             let open = |path: &[u8]| system::open_below(root.as_fd(), path, Open::Directory);
             match Destination::find(path.as_bytes(), source, open) {
-                Ok(found) => {
-                    format!("{}{}", String::from_utf8_lossy(found.path.as_bytes()), if found.is_new { " new" } else { "" })
-                }
+                Ok(found) => String::from_utf8_lossy(found.path.as_bytes()).into_owned(),
                 Err(error) => error.to_string(),
             }
         };
         let (file, dir, contents) = (Source::File(b"f"), Source::Folder(Some(b"d")), Source::Folder(None));
         for (path, source, expected) in [
-            ("new", file, "new new"),
+            ("new", file, "new"),
             ("new/", file, "there is no such folder"),
             ("no/new", file, "there is no such folder"),
             ("file", file, "file"),
             ("file/", file, "it is no folder"),
-            ("there", file, "f new"),
-            ("there/", file, "f new"),
-            ("link", file, "f new"),
-            ("dangling", file, "later new"),
-            ("new", dir, "new new"),
-            ("new/", dir, "new new"),
-            ("new/.", contents, "new new"),
+            ("there", file, "f"),
+            ("there/", file, "f"),
+            ("link", file, "f"),
+            ("dangling", file, "later"),
+            ("new", dir, "new"),
+            ("new/", dir, "new"),
+            ("new/.", contents, "new"),
             ("file", dir, "a folder cannot be copied over a file"),
             ("file/x", dir, "it is no folder"),
-            ("there", dir, "d new"),
+            ("there", dir, "d"),
             ("there", contents, ""),
             ("there", Source::Archive, ""),
             (".", Source::Archive, ""),

@@ -15,7 +15,7 @@ pub use attributes::Owners;
 pub use destination::{Destination, DestinationError, Source};
 pub use place::{Place, asserts_folder, base_name};
 pub use receive::{Receiver, Skipped};
-pub use send::Sender;
+pub use send::{Hollow, Sender};
 
 /// Directories that lie in each other at most: each is open while what is in it is carried.
 const DEPTH_MAX: usize = 400;

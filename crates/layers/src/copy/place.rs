@@ -56,11 +56,13 @@ impl Place {
         system::status_at(self.directory(), &self.name)
     }
 
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+    /// The directory in which it lies.
+    pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
-    pub(super) fn name(&self) -> &[u8] {
+    /// Its name there; `.` when it is that directory itself.
+    pub fn name(&self) -> &[u8] {
         &self.name
     }
 

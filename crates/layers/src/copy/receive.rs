@@ -33,7 +33,7 @@ pub struct Skipped {
 /// Unpacks an archive at a destination.
 ///
 /// A file is written beside the one that it takes the place of, so that readers see the old or the new one, never a part. When it fails, nothing
-/// unfinished is left: what the archive was to become is gone again where it had not been there before, and else has the files that were complete.
+/// unfinished is left: what the archive was to become is gone again where this made it, and else has the files that were complete.
 pub struct Receiver {
     destination: Destination,
     owners: Owners,
@@ -46,6 +46,8 @@ pub struct Receiver {
     parent: Option<(EntryPath, Rc<OwnedFd>)>,
     buffer: Vec<u8>,
     is_finished: bool,
+    /// What was made as the root of the archive, where there had been nothing. Another copy to the same place may have been first.
+    root: Option<(u64, u64)>,
     /// Names of files that are not complete.
     next_name: u32,
 }
@@ -76,6 +78,7 @@ impl Receiver {
             parent: None,
             buffer: vec![0; BUFFER],
             is_finished: false,
+            root: None,
             next_name: 0,
         }
     }
@@ -107,16 +110,13 @@ impl Receiver {
             return if entry.kind == Kind::Directory { Ok(()) } else { Err(refused(&shown, "it would take the folder's place")) };
         };
         let directory = self.folder(entry, &parent)?;
-        let there = match system::status_at(directory.as_fd(), name) {
-            Ok(status) => Some(status.is_directory()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(LayersError::file("read", shown)(error)),
-        };
+        let mut there = is_directory(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
         if entry.kind == Kind::Directory {
-            match there {
-                Some(true) => {}
-                Some(false) => return Err(refused(&shown, "there is a file or a link in the folder's place")),
-                None => system::make_directory_at(directory.as_fd(), name).map_err(LayersError::file("make", shown))?,
+            if there.is_none() && !self.make_folder(directory.as_fd(), name, &path)? {
+                there = is_directory(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
+            }
+            if there == Some(false) {
+                return Err(refused(&shown, "there is a file or a link in the folder's place"));
             }
             return self.pend(path.clone(), Attributes::of(entry, self.owners)?, there.is_some());
         }
@@ -133,7 +133,25 @@ impl Receiver {
             let is_link = matches!(entry.kind, Kind::Symlink(_));
             attributes.give(directory.as_fd(), &new.name, is_link, &mut self.skipped, &shown)?;
         }
-        system::rename_at(directory.as_fd(), &new.name, directory.as_fd(), name).map_err(LayersError::file("write", shown))
+        let made = system::status_at(directory.as_fd(), &new.name).map_err(LayersError::file("read", &shown))?;
+        system::rename_at(directory.as_fd(), &new.name, directory.as_fd(), name).map_err(LayersError::file("write", shown))?;
+        if there.is_none() && path == self.destination.path {
+            self.root = Some(made.identity);
+        }
+        Ok(())
+    }
+
+    /// Make a folder; whether it was not there already.
+    fn make_folder(&mut self, directory: BorrowedFd<'_>, name: &[u8], path: &EntryPath) -> Result<bool, LayersError> {
+        match system::make_directory_at(directory, name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            made => made.map_err(LayersError::file("make", self.below(path)))?,
+        }
+        if *path == self.destination.path {
+            let made = system::status_at(directory, name).map_err(LayersError::file("read", self.below(path)))?;
+            self.root = Some(made.identity);
+        }
+        Ok(true)
     }
 
     /// Make a file that is no directory, under a name of its own.
@@ -223,9 +241,9 @@ impl Receiver {
             so_far = so_far.join(part);
             let opened = match system::open_at(at.as_fd(), part, Open::Directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let shown = self.below(&so_far);
-                    system::make_directory_at(at.as_fd(), part).map_err(LayersError::file("make", shown))?;
-                    self.pend(so_far.clone(), self.implied(entry)?, false)?;
+                    if self.make_folder(at.as_fd(), part, &so_far)? {
+                        self.pend(so_far.clone(), self.implied(entry)?, false)?;
+                    }
                     system::open_at(at.as_fd(), part, Open::Directory)
                 }
                 opened => opened,
@@ -294,11 +312,22 @@ impl Drop for Receiver {
         if self.is_finished {
             return;
         }
-        if self.destination.is_new && !self.destination.path.is_root() {
-            remove_all(self.destination.directory.as_fd(), self.destination.path.as_bytes());
+        let (directory, name) = (self.destination.directory.as_fd(), self.destination.path.as_bytes());
+        let is_own = |made| system::status_at(directory, name).is_ok_and(|status| status.identity == made);
+        if self.root.is_some_and(is_own) {
+            remove_all(directory, name);
         } else {
             let _ = self.settle();
         }
+    }
+}
+
+/// Whether what has this name is a directory; `None` when nothing has.
+fn is_directory(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<bool>> {
+    match system::status_at(at, name) {
+        Ok(status) => Ok(Some(status.is_directory())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -17,12 +17,16 @@ use crate::{Entry, EntryPath, Kind, LayersError};
 /// Which extended attributes come along, by name.
 pub type Wanted = fn(&[u8]) -> bool;
 
+/// Which directories are sent without what is in them, of one that is open.
+pub type Hollow = fn(BorrowedFd<'_>) -> io::Result<bool>;
+
 /// Writes an archive as a stream: directories before what is in them, names sorted, second names of a file as hard links. Links are never followed.
 ///
-/// A file that grows meanwhile is cut at the length that it had, one that vanishes below a directory is left out, and sockets are, too.
+/// A file that grows meanwhile is cut at the length that it had, one that vanishes below a directory is left out, and sockets there are, too.
 pub struct Sender<W> {
     out: W,
     wanted: Wanted,
+    hollow: Hollow,
     /// The names of files that have several, by what tells them apart.
     names: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -40,16 +44,26 @@ struct Folder {
 impl<W: Write> Sender<W> {
     /// To a stream, which need not be buffered.
     pub fn new(out: W, wanted: Wanted) -> Self {
-        Self { out, wanted, names: HashMap::new(), buffer: vec![0; BUFFER], written: 0 }
+        Self { out, wanted, hollow: |_| Ok(false), names: HashMap::new(), buffer: vec![0; BUFFER], written: 0 }
+    }
+
+    /// Of these directories, below the one that is sent, what is in them is left out.
+    #[must_use]
+    pub fn leaving_empty(self, hollow: Hollow) -> Self {
+        Self { hollow, ..self }
     }
 
     /// Send what lies at a place, all that is in it included. In the archive it is called `name`, where `.` is the root; errors call it `shown`.
     ///
     /// # Errors
-    /// What is not there or cannot be read, what no archive can hold, a file that shrinks meanwhile, and what the stream fails with.
+    /// What is not there or cannot be read, what no archive can hold, as a socket that is no more than that, a file that shrinks meanwhile, and what the stream fails with.
     pub fn send(&mut self, place: &Place, name: &[u8], shown: &Path) -> Result<(), LayersError> {
         let path = EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why })?;
         let status = place.status().map_err(LayersError::file("read", shown))?;
+        if status.kind().is_none() {
+            let why = "a socket is of use to the program alone that made it".to_owned();
+            return Err(LayersError::Refused { name: shown.as_os_str().as_bytes().to_vec(), why });
+        }
         let mut open: Vec<Folder> =
             self.one(place.directory(), place.name(), path.clone(), &status, shown)?.into_iter().collect();
         let below = |child: &EntryPath| {
@@ -121,7 +135,8 @@ impl<W: Write> Sender<W> {
             Kind::Directory => {
                 let open = system::open_at(directory, name, Open::Directory).map_err(failed("read"))?;
                 check(open.as_fd(), status, shown)?;
-                let mut names = system::names(open.as_fd()).map_err(failed("read"))?;
+                let is_hollow = (self.hollow)(open.as_fd()).map_err(failed("read"))?;
+                let mut names = if is_hollow { Vec::new() } else { system::names(open.as_fd()).map_err(failed("read"))? };
                 names.sort_unstable_by(|one, other| other.cmp(one));
                 self.header(&entry)?;
                 Ok(Some(Folder { directory: open, path, names }))
@@ -147,7 +162,8 @@ impl<W: Write> Sender<W> {
     }
 
     fn remember(&mut self, status: &Status, entry: &Entry) {
-        if status.links > 1 {
+        // overlayfs marks what was removed with names of one device, each of which is a mark of its own.
+        if status.links > 1 && entry.kind != (Kind::Character { major: 0, minor: 0 }) {
             self.names.insert(status.identity, entry.name.clone());
         }
     }

@@ -66,8 +66,8 @@ pub fn commit(settings: &Settings, options: &Commit) -> Result<ExitCode, Failure
     descriptor.platform.clone_from(&base.descriptor.platform);
     Store::list(&mut writer, &descriptor, &Listing { names: name.into_iter().collect(), repository_digest: None });
     Store::commit(writer)?;
-    ui::print(format_args!("{digest}\n"))?;
     make_ready(settings, &store, &descriptor)?;
+    ui::print(format_args!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
