@@ -10,18 +10,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use wharf_guest_protocol::{Copied, FileWork, Text};
-use wharf_layers::LayersError;
 use wharf_layers::copy::{Destination, Owners, Place, Receiver, Sender, Source};
 use wharf_layers::tar::TarReader;
+use wharf_layers::{LayersError, OPAQUE};
 
 use crate::disks;
 use crate::error::GuestError;
 
 /// How much of an archive is read at once.
 const BUFFER: usize = 128 << 10;
-
-/// The attribute by which an overlay's folder hides the one below it.
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
 /// Do it: `stream` is where the archive comes from, or goes to.
 ///
