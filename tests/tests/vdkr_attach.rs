@@ -70,13 +70,13 @@ fn streams_are_attached_to() {
     let output = vm.feed(&["attach", "one"], b"a\x10\x11b\n");
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"got a\x10\x11b\n"[..], &b"err\n"[..]));
-    vm.ok(&["run", "-d", "--name", "two", "box", "sh", "-c", "trap 'exit 4' USR1; while true; do sleep 0.1; done"]);
+    vm.ok(&["run", "-d", "--name", "two", "box", "sh", "-c", "trap 'exit 4' USR1; while true; do echo on; sleep 0.1; done"]);
     vm.ok(&["pause", "two"]);
     vm.run(&["attach", "two"]).expect(1).says("is paused").says("vdkr unpause two");
     vm.ok(&["unpause", "two"]);
-    let child = vm.start(&["attach", "--no-stdin", "two"]);
-    // Until its signals are handed on they would end it.
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    let mut child = vm.start(&["attach", "--no-stdin", "two"]);
+    // Its signals are handed on before anything is shown; until then they would end it.
+    until(&mut child, "on\n");
     std::process::Command::new("kill").args(["-USR1", &child.id().to_string()]).status().expect("kill");
     assert_eq!(child.wait_with_output().expect("an end").status.code(), Some(4));
 }

@@ -182,7 +182,7 @@ fn files_of_containers_that_do_not_run() {
         "box",
         "sh",
         "-c",
-        "echo ran >> /runs; cat /file /shared/volume/file; echo there > /shared/volume/there; exec sleep 0.1",
+        "echo ran >> /runs; cat /file /shared/volume/file; echo there > /shared/volume/there; dd if=/dev/zero of=/large bs=1M seek=299 count=1 2>/dev/null",
     ]);
     vm.ok(&["cp", "file", "one:/file"]);
     vm.ok(&["cp", "file", "one:/shared/volume"]);
@@ -196,9 +196,12 @@ fn files_of_containers_that_do_not_run() {
     assert_eq!(fs::read_to_string(vm.own().join("runs")).expect("a file"), "ran\n");
     // Started at once: whoever looks at the files is waited for.
     vm.ok(&["cp", "file", "one:/next"]);
-    let mut copying = vm.start(&["cp", "one:/bin", "bin"]);
-    within(60, "the beginning of a copy", || vm.own().join("bin").exists());
-    vm.ok(&["start", "-a", "one"]);
+    let mut copying = vm.start(&["cp", "one:/large", "large"]);
+    within(60, "the beginning of a copy", || names(&vm.own()).iter().any(|name| name.starts_with(".vdkr-")));
+    let starting = vm.start(&["start", "-a", "one"]);
+    assert!(copying.try_wait().expect("a state").is_none(), "the copy was over too early");
+    let started = starting.wait_with_output().expect("an end");
+    assert!(started.status.success(), "{started:?}");
     assert!(copying.wait().expect("an end").success());
     vm.run(&["rm", "one"]).expect(0);
     assert_eq!(vm.ok(&["ps", "-aq"]).stdout, "");
@@ -445,11 +448,18 @@ fn what_ends_early_is_no_copy() {
     let output = child.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(names(&vm.own()).iter().all(|name| !name.contains("large") && !name.contains(".vdkr-")), "{:?}", names(&vm.own()));
-    let large = own_file(&vm, "big", &[]);
-    fs::File::options().write(true).open(large).and_then(|file| file.set_len(2 << 30)).expect("a large file");
+    // Of a container that does not run nobody can see the files: its disk grows with the beginning of this one, and the rest takes no room there.
+    let large = own_file(&vm, "big", &random(100 << 20));
+    fs::File::options().write(true).open(large).and_then(|file| file.set_len(8 << 30)).expect("a large file");
+    let state = vm.state();
+    let used = || {
+        let used = run_tool("du", &["-sk", state.to_str().expect("UTF-8")], None);
+        used.split_whitespace().next().and_then(|used| used.parse::<u64>().ok()).expect("a number")
+    };
+    let before = used();
     let mut child = vm.start(&["cp", "big", "one:/big"]);
-    within(60, "a machine for the copy", || !vm.machines().is_empty());
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    within(60, "content on the container's disk", || used() > before + (8 << 10));
+    assert!(child.try_wait().expect("a state").is_none(), "the copy was over too early");
     child.kill().expect("kill");
     child.wait().expect("an end");
     within(60, "the end of the machine", || vm.machines().is_empty());

@@ -10,18 +10,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use wharf_guest_protocol::{Copied, FileWork, Text};
-use wharf_layers::LayersError;
-use wharf_layers::copy::{Destination, DestinationError, Owners, Place, Receiver, Sender, Source};
+use wharf_layers::copy::{Destination, Owners, Place, Receiver, Sender, Source};
 use wharf_layers::tar::TarReader;
+use wharf_layers::{LayersError, OPAQUE};
 
 use crate::disks;
 use crate::error::GuestError;
 
 /// How much of an archive is read at once.
 const BUFFER: usize = 128 << 10;
-
-/// The attribute by which an overlay's folder hides the one below it.
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
 /// Do it: `stream` is where the archive comes from, or goes to.
 ///
@@ -114,13 +111,7 @@ fn import(root: &Root, path: &Text, source: &Copied, keeps_owners: bool, from: i
     let destination =
         Destination::find(path.as_bytes(), source, |path| root.folder(path)).map_err(|error| GuestError::Files {
             message: format!("cannot copy to {} in the container: {error}", shown.display()),
-            hint: match error {
-                DestinationError::NoFolder => Some("make the folder first: folders above a destination are not made".to_owned()),
-                DestinationError::FolderOverFile | DestinationError::NotFolder => {
-                    Some("name a folder as the destination".to_owned())
-                }
-                DestinationError::Name | DestinationError::System(_) => None,
-            },
+            hint: error.hint().map(str::to_owned),
         })?;
     let owners = if keeps_owners { Owners::Kept } else { Owners::Given(0, 0) };
     let mut archive = TarReader::new(BufReader::with_capacity(BUFFER, from));

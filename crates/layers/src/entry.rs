@@ -78,6 +78,9 @@ pub enum EntryPathError {
     Zero,
 }
 
+/// By this attribute a directory of an overlay hides the one below it (the kernel's documentation, "Overlay Filesystem").
+pub const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
 /// Whether an extended attribute means the same on another machine.
 ///
 /// `security.selinux` is given by the policy of the machine that a file is on, `system.nfs4_acl` by the server that it lies on, and

@@ -58,7 +58,7 @@ pub use convert::convert;
 pub use cut::{Cut, CutError};
 #[cfg(feature = "layers")]
 pub use decode::{Compression, Decoded};
-pub use entry::{Entry, EntryPath, EntryPathError, Kind, Time, is_portable};
+pub use entry::{Entry, EntryPath, EntryPathError, Kind, OPAQUE, Time, is_portable};
 pub use error::LayersError;
 #[cfg(feature = "layers")]
 pub use older::OlderPieces;

@@ -46,6 +46,17 @@ pub enum DestinationError {
     System(#[from] io::Error),
 }
 
+impl DestinationError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoFolder => Some("make the folder first: folders above a destination are not made"),
+            Self::FolderOverFile | Self::NotFolder => Some("name a folder as the destination"),
+            Self::Name | Self::System(_) => None,
+        }
+    }
+}
+
 impl Destination {
     /// Where `source` goes when it is copied to `path`. `open` opens a directory, as for [`Place::find`]; links to the destination are followed.
     ///

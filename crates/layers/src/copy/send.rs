@@ -47,7 +47,7 @@ impl<W: Write> Sender<W> {
         Self { out, wanted, hollow: |_| Ok(false), names: HashMap::new(), buffer: vec![0; BUFFER], written: 0 }
     }
 
-    /// Of these directories, below the one that is sent, what is in them is left out.
+    /// Of these directories what is in them is left out.
     #[must_use]
     pub fn leaving_empty(self, hollow: Hollow) -> Self {
         Self { hollow, ..self }

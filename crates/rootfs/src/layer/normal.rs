@@ -2,7 +2,7 @@
 
 use wharf_layers::tree::is_portable;
 use wharf_layers::unpack::{Change as Named, change};
-use wharf_layers::{Entry, EntryPath, Kind, LayersError};
+use wharf_layers::{Entry, EntryPath, Kind, LayersError, OPAQUE};
 
 use super::record::{Attributes, Change, Record, What};
 
@@ -17,7 +17,7 @@ const MINOR_MAX: u32 = (1 << 20) - 1;
 const VALUE_MAX: usize = u16::MAX as usize;
 
 /// Attributes by which the overlays of the kernel and of fuse-overlayfs say that nothing of lower layers is in a directory.
-const OPAQUE: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
+const OPAQUES: [&[u8]; 3] = [OPAQUE, b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
 
 /// What an entry does: mostly one record, none for what means nothing. The block of a regular file is left to the caller.
 ///
@@ -60,7 +60,7 @@ pub(super) fn records(entry: &Entry) -> Result<Vec<Record>, LayersError> {
         Kind::Block { major, minor } => What::Block { major: *major, minor: *minor },
     };
     let is_opaque = |name: &&[u8]| entry.xattrs.get(*name).is_some_and(|value| value == b"y");
-    let opaque = what == What::Directory && OPAQUE.iter().any(is_opaque);
+    let opaque = what == What::Directory && OPAQUES.iter().any(is_opaque);
     let mut records = one(Change::File(attributes(entry)?, what))?;
     if opaque {
         records.push(Record { path, change: Change::Opaque });

@@ -5,12 +5,10 @@ use std::io::{self, Read};
 
 use wharf_guest_protocol::{Mount, Text};
 use wharf_layers::tar::{END, TarReader, encode, padding};
-use wharf_layers::{Entry, EntryPath, Form, Kind, Layer, LayerWriter, LayersError};
+use wharf_layers::{Entry, EntryPath, Form, Kind, Layer, LayerWriter, LayersError, OPAQUE};
 
 use crate::containers::record::Record;
 
-/// By this a folder hides the one below it (the kernel's documentation, "Overlay Filesystem").
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 

@@ -179,10 +179,9 @@ fn open(path: &[u8]) -> io::Result<OwnedFd> {
 
 fn no_destination(error: &DestinationError, to: &Path) -> Failure {
     let failure = Failure::new(format!("cannot copy to {}", to.display())).because(error);
-    match error {
-        DestinationError::NoFolder => failure.hint("make the folder first: folders above a destination are not made"),
-        DestinationError::FolderOverFile | DestinationError::NotFolder => failure.hint("name a folder as the destination"),
-        DestinationError::Name | DestinationError::System(_) => failure,
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
