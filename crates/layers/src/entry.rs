@@ -23,6 +23,14 @@ pub struct Entry {
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+impl Entry {
+    /// User and group, where a system can have such numbers: its highest one says "as it is".
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        let number = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        number(self.uid).zip(number(self.gid))
+    }
+}
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

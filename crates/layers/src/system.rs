@@ -106,6 +106,15 @@ pub(crate) fn status_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<St
     Ok(Status::new(&unsafe { stat.assume_init() }))
 }
 
+/// Whether `name` in this directory is a directory; `None` when there is nothing of that name.
+pub(crate) fn is_directory_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<bool>> {
+    match status_at(directory, name) {
+        Ok(status) => Ok(Some(status.is_directory())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What an open file is.
 pub(crate) fn status(file: BorrowedFd<'_>) -> io::Result<Status> {
     let mut stat = MaybeUninit::<libc::stat64>::zeroed();

@@ -33,9 +33,8 @@ pub(super) struct Attributes {
 impl Attributes {
     /// Those that an entry gets.
     pub(super) fn of(entry: &Entry, owners: Owners) -> Result<Self, LayersError> {
-        let number = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
         let owner = match owners {
-            Owners::Kept => Some(number(entry.uid).zip(number(entry.gid)).ok_or_else(|| LayersError::Refused {
+            Owners::Kept => Some(entry.owner().ok_or_else(|| LayersError::Refused {
                 name: entry.name.clone(),
                 why: "no system has so high a number of an owner or group".to_owned(),
             })?),

@@ -45,11 +45,7 @@ impl Place {
     /// # Errors
     /// What the system says.
     pub fn is_directory(&self) -> io::Result<Option<bool>> {
-        match self.status() {
-            Ok(status) => Ok(Some(status.is_directory())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        system::is_directory_at(self.directory(), &self.name)
     }
 
     pub(super) fn status(&self) -> io::Result<Status> {

@@ -110,10 +110,10 @@ impl Receiver {
             return if entry.kind == Kind::Directory { Ok(()) } else { Err(refused(&shown, "it would take the folder's place")) };
         };
         let directory = self.folder(entry, &parent)?;
-        let mut there = is_directory(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
+        let mut there = system::is_directory_at(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
         if entry.kind == Kind::Directory {
             if there.is_none() && !self.make_folder(directory.as_fd(), name, &path)? {
-                there = is_directory(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
+                there = system::is_directory_at(directory.as_fd(), name).map_err(LayersError::file("read", &shown))?;
             }
             if there == Some(false) {
                 return Err(refused(&shown, "there is a file or a link in the folder's place"));
@@ -319,15 +319,6 @@ impl Drop for Receiver {
         } else {
             let _ = self.settle();
         }
-    }
-}
-
-/// Whether what has this name is a directory; `None` when nothing has.
-fn is_directory(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<bool>> {
-    match system::status_at(at, name) {
-        Ok(status) => Ok(Some(status.is_directory())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -22,14 +22,11 @@ pub(super) struct Attributes {
 impl Attributes {
     /// Those that an entry asks for.
     pub(super) fn of(entry: &Entry) -> Result<Self, LayersError> {
-        // The highest number says "as it is" to the system.
-        let number = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
-        let (Some(uid), Some(gid)) = (number(entry.uid), number(entry.gid)) else {
-            return Err(refused(entry, "no system has so high a number of an owner or group"));
-        };
+        let refuse = || refused(entry, "no system has so high a number of an owner or group");
+        let owner = entry.owner().ok_or_else(refuse)?;
         let xattrs = entry.xattrs.iter().filter(|(name, _)| is_portable(name));
         let xattrs = xattrs.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Self { mode: entry.mode & 0o7777, owner: Some((uid, gid)), mtime: entry.mtime, xattrs })
+        Ok(Self { mode: entry.mode & 0o7777, owner: Some(owner), mtime: entry.mtime, xattrs })
     }
 
     /// Those of a directory that no entry speaks of.
