@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wharf_guest_protocol::{Container, Mount, Network, Process, Text};
 
-use super::user::{User, look_up};
+use super::user::User;
 use super::{capabilities, devices};
 use crate::error::{GuestError, make_folder, write_file};
 use crate::network;
@@ -27,12 +27,12 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 /// Where volumes are mounted in the machine.
 pub const VOLUMES: &str = "/run/vdkr/volumes";
 
-/// Write the configuration of a container whose root lies at `root`: the environment of its first process.
+/// Write the configuration of a container whose root lies at `root`, and whose first process is of this user: the environment of that process.
 ///
 /// # Errors
-/// A user or a capability that does not exist.
-pub fn write(bundle: &Path, container: &Container, root: &Path) -> Result<Vec<Text>, GuestError> {
-    let (process, env) = process(&container.process, container, root)?;
+/// A capability that does not exist.
+pub fn write(bundle: &Path, container: &Container, root: &Path, user: User) -> Result<Vec<Text>, GuestError> {
+    let (process, env) = process(&container.process, container, user)?;
     write_file(bundle.join("config.json"), config(container, &process, root)?.to_string())?;
     Ok(env)
 }
@@ -69,12 +69,12 @@ fn config(container: &Container, process: &Value, root: &Path) -> Result<Value, 
     }))
 }
 
-/// A process in it, and its whole environment. Program, arguments and environment are not in the former: they need not be Unicode.
+/// A process of a user in it, and its whole environment. Program, arguments and environment are not in the former: they need not be Unicode.
 ///
 /// # Errors
-/// A user who does not exist.
-pub fn process(process: &Process, container: &Container, root: &Path) -> Result<(Value, Vec<Text>), GuestError> {
-    let User { uid, gid, groups, home } = look_up(root, &process.user)?;
+/// A capability that does not exist.
+pub fn process(process: &Process, container: &Container, user: User) -> Result<(Value, Vec<Text>), GuestError> {
+    let User { uid, gid, groups, home } = user;
     let mut env = process.env.clone();
     let names =
         |entry: &Text, name: &str| entry.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));

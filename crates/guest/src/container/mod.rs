@@ -47,7 +47,7 @@ impl Running {
         mount_volumes(volumes, &container.mounts, Owner { uid: user.uid, gid: user.gid })?;
         let bundle = Path::new("/run/vdkr/bundle");
         make_folder(bundle)?;
-        let env = bundle::write(bundle, &container, disks.root())?;
+        let env = bundle::write(bundle, &container, disks.root(), user)?;
         let (pid, ends) = runtime.launch(What::Container(bundle.to_owned()), NAME, &container.process, env)?;
         Ok((Self { disks, container, pid }, pid, ends))
     }
@@ -58,7 +58,8 @@ impl Running {
     /// As for the first.
     pub fn exec(&self, runtime: &Runtime, process: &Process) -> Result<(Pid, Ends), GuestError> {
         let spec = Path::new("/run/vdkr/process.json");
-        let (value, env) = bundle::process(process, &self.container, self.disks.root())?;
+        let user = user::look_up(self.disks.root(), &process.user)?;
+        let (value, env) = bundle::process(process, &self.container, user)?;
         write_file(spec, value.to_string())?;
         runtime.launch(What::Process(spec.to_owned()), NAME, process, env)
     }
@@ -161,7 +162,8 @@ pub fn warm_up(reaper: &Reaper, runtime: &Runtime) -> Result<(), GuestError> {
     };
     let bundle = Path::new("/run/vdkr/bundle");
     make_folder(bundle)?;
-    let env = bundle::write(bundle, &container, root)?;
+    let user = user::look_up(root, &container.process.user)?;
+    let env = bundle::write(bundle, &container, root, user)?;
     let (pid, ends) = runtime.launch(What::Container(bundle.to_owned()), WARM_UP, &container.process, env)?;
     drop(ends);
     let code = reaper.wait(pid);
