@@ -1,6 +1,7 @@
 //! What goes between a guest and those who look at its container: questions and answers, and the streams of processes.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use wharf_guest_protocol::{CONTROL, Event, Report, Request, Stream, StreamKind, Task, read, write};
+use wharf_machine::Machine;
+use wharf_volumes::server::Server;
 
 use super::connection::{Connection, Delivered};
 use super::log::Log;
@@ -71,19 +74,40 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Of a machine, by the writing side of the way to its guest.
-    pub(super) fn new(guest: UnixStream, machine: u32, folder: Folder) -> Self {
-        Self {
-            guest: Mutex::new(guest),
+    /// Of a machine, whose volumes are served and whose disk is looked after from now on, with the reading side of the way to its guest. `viewer`
+    /// looks at it from the start.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn of(
+        machine: &Machine,
+        volumes: Server,
+        folder: &Folder,
+        viewer: &Arc<Connection>,
+    ) -> io::Result<(Arc<Self>, UnixStream)> {
+        let (reader, writer) = (machine.control.try_clone()?, machine.control.try_clone()?);
+        let (from, to) = (machine.volumes.try_clone()?, machine.volumes.try_clone()?);
+        let keeper = Arc::new(Self {
+            guest: Mutex::new(writer),
             asks: Mutex::new(Some(HashMap::new())),
             next_ask: AtomicU32::new(1),
             next_process: AtomicU32::new(MAIN + 1),
-            viewers: Mutex::default(),
-            machine,
+            viewers: Mutex::new(HashMap::from([(MAIN, vec![Arc::clone(viewer)])])),
+            machine: machine.pid(),
             has_ended: AtomicBool::new(false),
-            folder,
+            folder: folder.clone(),
             without_room: Mutex::default(),
+        });
+        spawn("volumes", move || {
+            let _ = volumes.serve(from, to);
+        });
+        if let Ok(watch) = machine.watch() {
+            spawn("disk", {
+                let keeper = Arc::clone(&keeper);
+                move || keeper.wait_for_room(watch)
+            });
         }
+        Ok((keeper, reader))
     }
 
     fn request(&self, request: &Request) {

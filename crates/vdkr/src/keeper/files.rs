@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wharf_guest_protocol::Task;
 use wharf_machine::{Disks, Machine, Networking};
 
-use super::between::{DISKS, Keeper, MAIN, lock, spawn};
+use super::between::{DISKS, Keeper, spawn};
 use super::connection::Connection;
 use super::log::Log;
 use super::prepare::{self, Places};
@@ -17,21 +17,10 @@ use crate::containers::record::{Folder, State, Status};
 
 /// Mount a container's disks, do what the owner asks with its files until it sends no more, and leave the disks in order. The container's state
 /// stays as it is; meanwhile nobody starts it.
+///
+/// # Errors
+/// A container that runs, a machine that cannot be had, disks that cannot be mounted or are not left in order.
 pub fn keep(
-    places: &Places,
-    folder: &Folder,
-    owner: UnixStream,
-    connection: &Arc<Connection>,
-    role: Role,
-    spare: Option<Machine>,
-) {
-    match serve(places, folder, owner, connection, role, spare) {
-        Ok(()) => connection.tell(&Tell::Done { report: None }),
-        Err(refusal) => connection.tell(&Tell::Failed(refusal)),
-    }
-}
-
-fn serve(
     places: &Places,
     folder: &Folder,
     owner: UnixStream,
@@ -55,21 +44,8 @@ fn serve(
     let disks = Disks { is_forgotten: false, ..prepare::disks(places, folder, &record)? };
     let note = |text: &str| connection.tell(&Tell::Note { text: text.to_owned() });
     let machine = prepare::with_disks(places, record.machine, &disks, &Networking::default(), spare, &note)?;
-    let (reader, writer) =
-        machine.control.try_clone().and_then(|reader| Ok((reader, machine.control.try_clone()?))).map_err(gone)?;
-    let (from, to) = machine.volumes.try_clone().and_then(|from| Ok((from, machine.volumes.try_clone()?))).map_err(gone)?;
-    spawn("volumes", move || {
-        let _ = server.serve(from, to);
-    });
-    let keeper = Arc::new(Keeper::new(writer, machine.pid(), folder.clone()));
     // There is no process of the container's own, but somebody to tell of a full disk.
-    lock(&keeper.viewers).insert(MAIN, vec![Arc::clone(connection)]);
-    if let Ok(watch) = machine.watch() {
-        spawn("disk", {
-            let keeper = Arc::clone(&keeper);
-            move || keeper.wait_for_room(watch)
-        });
-    }
+    let (keeper, reader) = Keeper::of(&machine, server, folder, connection).map_err(gone)?;
     spawn("guest", {
         let keeper = Arc::clone(&keeper);
         move || {

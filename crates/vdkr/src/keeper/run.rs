@@ -66,7 +66,8 @@ fn work(arguments: &[OsString]) -> Option<()> {
 pub fn keep(places: &Places, folder: &Folder, owner: UnixStream, role: Role, spare: Option<Machine>) {
     let Ok(connection) = Connection::over(&owner).map(Arc::new) else { return };
     if matches!(role, Role::Files | Role::OwnFiles) {
-        files::keep(places, folder, owner, &connection, role, spare);
+        let kept = files::keep(places, folder, owner, &connection, role, spare);
+        connection.tell(&kept.map_or_else(Tell::Failed, |()| Tell::Done { report: None }));
         connection.finish();
         return;
     }
@@ -86,7 +87,7 @@ struct Prepared {
     folder: Folder,
     record: Record,
     state: State,
-    server: Arc<Server>,
+    server: Server,
     lock: File,
 }
 
@@ -117,7 +118,7 @@ fn prepare(
     let lock = prepare::lock(folder)?;
     let mut record = folder.record().map_err(gone)?;
     let networking = prepare::networking(&record)?;
-    let server = Arc::new(share(&mut record)?);
+    let server = share(&mut record)?;
     let disks = prepare::disks(places, folder, &record)?;
     let note = |text: &str| owner.tell(&Tell::Note { text: text.to_owned() });
     let machine = prepare::with_disks(places, record.machine, &disks, &networking, spare, &note)?;
@@ -149,15 +150,8 @@ pub(super) fn share(record: &mut Record) -> Result<Server, Refusal> {
 impl Prepared {
     fn run(self, listener: UnixListener, owner: UnixStream, connection: Arc<Connection>, is_foreground: bool) {
         let Self { machine, folder, record, mut state, server, lock: kept } = self;
-        let (Ok(reader), Ok(writer)) = (machine.control.try_clone(), machine.control.try_clone()) else { return };
-        let keeper = Arc::new(Keeper::new(writer, machine.pid(), folder.clone()));
-        lock(&keeper.viewers).insert(MAIN, vec![Arc::clone(&connection)]);
+        let Ok((keeper, reader)) = Keeper::of(&machine, server, &folder, &connection) else { return };
         let _ = folder.set_state(&state);
-        if let (Ok(from), Ok(to)) = (machine.volumes.try_clone(), machine.volumes.try_clone()) {
-            spawn("volumes", move || {
-                let _ = server.serve(from, to);
-            });
-        }
         spawn("listener", {
             let keeper = Arc::clone(&keeper);
             move || keeper.listen(&listener)
@@ -186,12 +180,6 @@ impl Prepared {
                 }
             }
         });
-        if let Ok(watch) = machine.watch() {
-            spawn("disk", {
-                let keeper = Arc::clone(&keeper);
-                move || keeper.wait_for_room(watch)
-            });
-        }
         let keeps_log = !(record.vanishes && is_foreground);
         let log = Log::open(keeps_log.then(|| folder.log()).as_deref()).or_else(|_| Log::open(None));
         let code = log.ok().and_then(|mut log| keeper.carry(reader, &mut log, !record.vanishes));
