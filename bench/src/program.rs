@@ -25,17 +25,29 @@ pub struct Took {
     pub children: f64,
 }
 
-/// The program, with none of the settings that the caller's environment may have for it.
+/// Variables that are settings of the programs here, by how they begin.
+const SETTINGS: [&str; 4] = ["SOURCE_DATE_EPOCH", "CONTAINER_REGISTRY_", "OCI_IMAGE_", "VDKR_"];
+
+/// Where the program is.
+pub fn path(bench: &Bench) -> Result<&Path> {
+    bench.options.wharf.as_deref().ok_or_else(|| Failure::new("there is no wharf to measure"))
+}
+
+/// The program.
 pub fn wharf(bench: &Bench) -> Result<Command> {
-    let program = bench.options.wharf.as_ref().ok_or_else(|| Failure::new("there is no wharf to measure"))?;
+    path(bench).map(without_settings)
+}
+
+/// A program of ours, with none of the settings that the caller's environment may have for it.
+pub fn without_settings(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text == "SOURCE_DATE_EPOCH" || text.starts_with("CONTAINER_REGISTRY_") || text.starts_with("OCI_IMAGE_") {
+        if SETTINGS.iter().any(|setting| text.starts_with(setting)) {
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
 }
 
 /// Runs a command to its successful end.

@@ -23,7 +23,7 @@ pub struct Vdkr {
 impl Vdkr {
     /// With a new state folder in this one. The program lies beside wharf's, and the guests where `scripts/guest` puts them.
     pub fn new(bench: &Bench, folder: &Path) -> Result<Self> {
-        let wharf = bench.options.wharf.as_ref().ok_or_else(|| Failure::new("there is no wharf to measure"))?;
+        let wharf = program::path(bench)?;
         let program = wharf.with_file_name("vdkr");
         if !program.exists() {
             return Err(Failure::new(format!("there is no {}", program.display())));
@@ -35,13 +35,7 @@ impl Vdkr {
 
     /// What vdkr does for an architecture.
     pub fn command(&self, architecture: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("VDKR_") || text.starts_with("CONTAINER_REGISTRY_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = program::without_settings(&self.program);
         command.env("HOME", self.folder.join("home")).env("VDKR_GUEST_DIR", &self.guests);
         command.env("VDKR_CONFIG_DEFAULTS", "/dev/null");
         command.arg("--state-dir").arg(self.state()).args(["--arch", architecture]).args(arguments);
