@@ -8,6 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::address::ListenAddress;
 use super::finding::{Finding, Place, Severity};
 use super::keys::{self, KEYS, Key, Kind, Treatment};
+use super::structured;
 use super::tree::{Entry, Node};
 use super::units::{ByteSize, format_duration, parse_duration};
 
@@ -32,6 +33,8 @@ pub enum Value {
     Headers(Vec<(HeaderName, HeaderValue)>),
     /// Names and texts.
     Fields(Vec<(String, String)>),
+    /// A list or sections, already held against its shape.
+    Structured(serde_json::Value),
 }
 
 impl Value {
@@ -64,6 +67,8 @@ impl Value {
                     fields.iter().map(|(name, text)| format!("{}: {}", quoted_always(name), quoted_always(text))).collect();
                 format!("{{{}}}", fields.join(", "))
             }
+            // JSON is YAML, on one line.
+            Self::Structured(value) => value.to_string(),
         }
     }
 
@@ -90,6 +95,7 @@ impl Value {
                 Json::Object(lists)
             }
             Self::Fields(fields) => fields.iter().map(|(name, text)| (name.clone(), text.as_str())).collect(),
+            Self::Structured(value) => value.clone(),
         }
     }
 }
@@ -128,7 +134,9 @@ impl Values {
             let value = match key.default {
                 "" => Value::Nothing,
                 "{}" if key.kind == Kind::Headers => Value::Headers(Vec::new()),
-                "{}" => Value::Fields(Vec::new()),
+                "{}" if key.kind == Kind::Fields => Value::Fields(Vec::new()),
+                "{}" => Value::Structured(serde_json::json!({})),
+                "[]" => Value::Structured(serde_json::json!([])),
                 // A default that does not parse is a slip in the table, which a test over the whole table shows.
                 text => read(key, &Node::Scalar(text.to_owned())).unwrap_or(Value::Nothing),
             };
@@ -326,6 +334,7 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
         Kind::Url => expect(text.and_then(external_url).map(Value::Text), "http://HOST:PORT or https://HOST:PORT"),
         Kind::Headers => headers(node).map(Value::Headers),
         Kind::Fields => fields(node).map(Value::Fields),
+        Kind::Structured(shape) => structured::read(shape, node).map(Value::Structured),
         Kind::Any => Ok(Value::Nothing),
     }
 }

@@ -59,7 +59,7 @@ fn target(name: &str) -> Option<Target> {
     let upper = name.to_ascii_uppercase();
     let exact = |path: &&'static str| keys::variable(path) == upper;
     if let Some(key) = KEYS.iter().find(|key| exact(&key.path)) {
-        let scalar = !matches!(key.kind, Kind::Headers | Kind::Fields | Kind::Any);
+        let scalar = !matches!(key.kind, Kind::Headers | Kind::Fields | Kind::Structured(_) | Kind::Any);
         return Some(Target { path: key.path, rest: None, scalar });
     }
     if let Some(path) = SECTIONS.iter().copied().find(|path| exact(path)) {

@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use super::structured::Shape;
+
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -30,6 +32,8 @@ pub enum Kind {
     Headers,
     /// Names with a text each.
     Fields,
+    /// A list of sections, or sections under names of their own, of this shape.
+    Structured(Shape),
     /// Whatever stands there, sections included; it is not looked into.
     Any,
 }
@@ -73,7 +77,7 @@ const fn other(path: &'static str, treatment: Treatment) -> Key {
 const DRIVER: Treatment =
     Treatment::Stops("this storage driver is not supported", "use `storage.filesystem`, the one driver there is");
 
-use Kind::{Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Size, Url, UrlPath};
+use Kind::{Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Size, Structured, Url, UrlPath};
 use Treatment::{NoEffect, Stops, Unsupported};
 
 /// All keys. Keys of one section stand together, which the template relies on.
@@ -241,6 +245,12 @@ pub static KEYS: &[Key] = &[
     ),
     key("wharf.storage.min_free", Size, "64MiB", "Uploads are refused when less than this would be left on the disk."),
     key("wharf.history.keep", DurationOrNever, "90d", "How long the log of changes is kept."),
+    key(
+        "wharf.access.groups",
+        Structured(Shape::Groups),
+        "{}",
+        "Names of groups, each with a list of its users. Rules name a group as `group:NAME`.",
+    ),
     key("wharf.cache.size", Size, "8MiB", "Memory for answers that are asked for often."),
 ];
 

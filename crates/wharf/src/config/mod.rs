@@ -12,6 +12,7 @@ pub mod finding;
 pub mod keys;
 pub mod model;
 pub mod render;
+pub mod structured;
 pub mod tree;
 pub mod units;
 

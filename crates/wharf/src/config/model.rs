@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
+use serde::de::DeserializeOwned;
 
 use super::address::ListenAddress;
 use super::check::{Value, Values};
 use super::finding::Place;
+use super::structured::Groups;
 use super::units::ByteSize;
 
 /// Everything a server is told.
@@ -37,6 +39,8 @@ pub struct Config {
     pub history_keep: Option<Duration>,
     /// Memory for answers that are asked for often.
     pub cache_size: ByteSize,
+    /// Who may do what.
+    pub access: Access,
     values: Values,
 }
 
@@ -133,6 +137,13 @@ pub struct Scrub {
     pub rate: ByteSize,
 }
 
+/// `wharf.access`.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Groups with their users.
+    pub groups: Groups,
+}
+
 impl Config {
     /// Takes the values of the table over into their places.
     pub fn new(values: Values) -> Self {
@@ -201,6 +212,7 @@ impl Config {
             scrub: Scrub { interval: read.duration("wharf.scrub.interval"), rate: read.size("wharf.scrub.rate") },
             history_keep: read.duration("wharf.history.keep"),
             cache_size: read.size("wharf.cache.size"),
+            access: Access { groups: read.structured("wharf.access.groups") },
             values,
         }
     }
@@ -261,6 +273,13 @@ impl Read<'_> {
         match self.get(path) {
             Value::Size(size) => *size,
             _ => ByteSize(0),
+        }
+    }
+
+    fn structured<T: DeserializeOwned + Default>(&self, path: &'static str) -> T {
+        match self.get(path) {
+            Value::Structured(value) => serde_json::from_value(value.clone()).unwrap_or_default(),
+            _ => T::default(),
         }
     }
 
