@@ -2,7 +2,8 @@
 //!
 //! A large range is mapped and handed to the socket by address, so that its bytes are copied once, by the kernel. They are never read by this process: a failing
 //! disk or a file cut short from outside makes the system call fail (`EFAULT`), which ends that connection, and not the process by a signal. That holds for
-//! plain connections with vectored writes, which is how [`crate::connection`] sets hyper up; where bytes must be read, as for encryption, mapping is not allowed.
+//! plain connections with vectored writes, which is how [`crate::connection`] sets hyper up. Where bytes must be read, as for encryption, they are read out of the
+//! file into memory ([`Body::read_files`]).
 //! What is not in the page cache yet is read into it by another thread first, so that no connection waits for another one's disk.
 
 use std::collections::VecDeque;
@@ -23,6 +24,9 @@ const SEGMENT: u64 = 1 << 20;
 /// Ranges from this length on are sent from a mapped file; below, a copy costs less than asking whether the pages are there.
 pub(crate) const MAPPED_FROM: u64 = 128 << 10;
 
+/// Bytes of a file that are read into memory at a time.
+const READ: usize = 256 << 10;
+
 /// The body of an answer.
 #[derive(Default)]
 pub(crate) struct Body {
@@ -30,6 +34,8 @@ pub(crate) struct Body {
     length: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     watcher: Option<Watcher>,
+    reads: bool,
+    held: Option<Box<dyn Send>>,
 }
 
 /// Who is told how many bytes were taken.
@@ -72,12 +78,22 @@ impl Body {
     /// Parts, one after the other.
     pub(crate) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let parts: VecDeque<_> = parts.into_iter().filter(|part| part.length() > 0).collect();
-        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None, watcher: None }
+        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None, watcher: None, reads: false, held: None }
     }
 
     /// Bytes from memory.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         Self::new([Part::Memory(bytes.into())])
+    }
+
+    /// Keeps `guard` until the answer is over.
+    pub(crate) fn hold(&mut self, guard: impl Send + 'static) {
+        self.held = Some(Box::new(guard));
+    }
+
+    /// Hands out nothing that must not be read: the bytes go through this process.
+    pub(crate) fn read_files(&mut self) {
+        self.reads = true;
     }
 
     /// Bytes that are still to come.
@@ -106,6 +122,14 @@ impl Body {
                 }
                 self.reading = Some(tokio::task::spawn_blocking(move || read(&file, &range)));
                 Ok(None)
+            }
+            Part::Mapped { map, range } if self.reads => {
+                let end = range.end.min(range.start + READ);
+                if end < range.end {
+                    self.parts.push_front(Part::Mapped { map: map.clone(), range: end..range.end });
+                }
+                self.parts.push_front(Part::File { file: map.file.clone(), range: range.start as u64..end as u64 });
+                self.advance()
             }
             Part::Mapped { map, range } => {
                 #[expect(clippy::cast_possible_truncation, reason = "a segment is far smaller than the address space")]
@@ -256,12 +280,22 @@ mod tests {
                 MAPPED_FROM.. => Part::Mapped { map: map.clone(), range: range.clone() },
                 _ => Part::File { file: file.clone(), range: range.start as u64..range.end as u64 },
             };
-            let body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
-            assert_eq!(body.length(), range.len() as u64 + 2);
-            let bytes = body.collect().await.unwrap().to_bytes();
-            assert_eq!(bytes[0], b'<');
-            assert!(bytes[1..bytes.len() - 1] == content[range.clone()], "{range:?}");
-            assert_eq!(bytes[bytes.len() - 1], b'>');
+            for reads in [false, true] {
+                let part = match &part {
+                    Part::Mapped { map, range } => Part::Mapped { map: map.clone(), range: range.clone() },
+                    Part::File { file, range } => Part::File { file: file.clone(), range: range.clone() },
+                    Part::Memory(bytes) => Part::Memory(bytes.clone()),
+                };
+                let mut body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
+                if reads {
+                    body.read_files();
+                }
+                assert_eq!(body.length(), range.len() as u64 + 2);
+                let bytes = body.collect().await.unwrap().to_bytes();
+                assert_eq!(bytes[0], b'<');
+                assert!(bytes[1..bytes.len() - 1] == content[range.clone()], "{range:?}");
+                assert_eq!(bytes[bytes.len() - 1], b'>');
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! One connection: its limits in time and size, and the way of each request through the house.
+//! One connection: its limits in time and size, and the way of each request through the house. What is particular to HTTP/2 is in [`http2`].
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,8 +10,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use wharf_store::StoreError;
 
 use crate::body::Body;
@@ -20,40 +23,63 @@ use crate::handlers;
 use crate::incoming::RequestBody;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
-use crate::{observe, respond};
+use crate::{http2, observe, respond, tls};
 
 /// Bytes of a request's head. An update that asks for a thousand ranges has 20 KB of it.
-const BUFFER: usize = 128 << 10;
+pub(crate) const HEAD_MAX: usize = 128 << 10;
 
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) handlers: handlers::Context,
     pub(crate) metrics: Metrics,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Headers of every answer, by configuration.
     pub(crate) extra_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) access_log: bool,
 }
 
-/// Serves a connection until its end, or until the request under way is answered once `stopping` says so.
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// From where.
+    pub(crate) address: Option<SocketAddr>,
+    /// Whether what is sent has to be encrypted, and read for that.
+    pub(crate) encrypted: bool,
+}
+
+/// Serves a connection until its end, or until the requests under way are answered once `stopping` says so.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
-    let peer = stream.peer_addr().ok();
+    let peer = Peer { address: stream.peer_addr().ok(), encrypted: shared.tls.is_some() };
+    let _counted = Counted::new(shared.clone());
     // Answers are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = &shared.tls else { return http1(&shared, stream, &peer, stopping).await };
+    let patience = shared.handlers.limits.header_timeout;
+    let accepted = tokio::select! {
+        accepted = tls::accept(tls, stream, patience) => accepted,
+        () = stopped(&mut stopping) => return,
+    };
+    match accepted {
+        Ok(stream) if tls::speaks_http2(&stream) => http2::serve(&shared, stream, &peer, stopping).await,
+        Ok(stream) => http1(&shared, stream, &peer, stopping).await,
+        Err(error) => ended_early(&peer, &error),
+    }
+}
+
+async fn http1<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Arc<Shared>,
+    stream: S,
+    peer: &Peer,
+    mut stopping: watch::Receiver<bool>,
+) {
     let limits = &shared.handlers.limits;
     let io = Socket::new(stream, shared.clone(), limits.body_timeout);
-    let service = {
-        let shared = shared.clone();
-        service_fn(move |request| {
-            let shared = shared.clone();
-            async move { Ok::<_, std::convert::Infallible>(answer(&shared, request, peer).await) }
-        })
-    };
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(shared, request, peer).await) });
     let mut builder = http1::Builder::new();
     // Vectored writes hand bodies to the socket by address; see `body`.
-    builder.writev(true).max_buf_size(BUFFER).timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.writev(true).max_buf_size(HEAD_MAX).timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
     let connection = builder.serve_connection(io, service);
     tokio::pin!(connection);
-    let _counted = Counted::new(shared.clone());
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stopped(&mut stopping) => {
@@ -62,12 +88,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: 
         }
     };
     if let Err(error) = result {
-        tracing::debug!(
-            peer = peer.map(tracing::field::display),
-            error = &error as &dyn std::error::Error,
-            "a connection ended early"
-        );
+        ended_early(peer, &error);
     }
+}
+
+/// For who wants to know why clients fail; it is nobody's fault here.
+pub(crate) fn ended_early(peer: &Peer, error: &(dyn std::error::Error + 'static)) {
+    tracing::debug!(peer = peer.address.map(tracing::field::display), error, "a connection ended early");
 }
 
 /// Counts a connection while it lasts.
@@ -111,7 +138,7 @@ async fn change(
     }
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     let begun = Instant::now();
     let (head, incoming) = request.into_parts();
     let context = &shared.handlers;
@@ -124,7 +151,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<S
         Ok(endpoint) => (handlers::handle(context, endpoint, &head.headers, &mut body, is_head).await, Some(body)),
         Err(error) => (Err(error), Some(body)),
     };
-    let seen = observe::Request { method: &head.method, uri: &head.uri, headers: &head.headers, peer };
+    let seen = observe::Request { method: &head.method, uri: &head.uri, headers: &head.headers, peer: peer.address };
     let needs_id = shared.access_log || outcome.is_err() || head.headers.contains_key(respond::REQUEST_ID);
     let id = needs_id.then(|| observe::request_id(&head.headers));
     let mut response = match outcome {
@@ -163,6 +190,9 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: Option<S
             line.write(sent, took);
         }
     };
+    if peer.encrypted {
+        response.body_mut().read_files();
+    }
     if response.body().is_in_memory() {
         finished(shared, response.body().length());
     } else {

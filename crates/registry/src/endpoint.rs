@@ -117,6 +117,8 @@ impl Endpoint {
         match head.headers.get_all(header::HOST).iter().count() {
             1 => {}
             0 if head.version == Version::HTTP_10 => {}
+            // There it is part of the address (RFC 9113, section 8.3.1).
+            0 if head.version == Version::HTTP_2 && head.uri.authority().is_some() => {}
             _ => return Err(ApiError::Host),
         }
         Self::parse(&head.method, head.uri.path(), head.uri.query())

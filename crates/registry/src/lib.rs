@@ -10,6 +10,7 @@ mod control;
 mod endpoint;
 mod error;
 mod handlers;
+mod http2;
 mod incoming;
 mod metrics;
 mod observe;
@@ -19,6 +20,7 @@ mod range;
 mod respond;
 mod server;
 mod socket;
+mod tls;
 
 pub use access::Policy;
 pub use endpoint::Endpoint;

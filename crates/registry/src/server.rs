@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use wharf_store::Store;
 
 use crate::access::Policy;
@@ -62,6 +64,8 @@ impl Default for Limits {
 pub struct Options {
     /// Where clients connect.
     pub listeners: Vec<StdTcpListener>,
+    /// How TLS is spoken with clients; without it they are answered in clear text.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Where monitoring connects, if it is wanted.
     pub monitoring: Option<Monitoring>,
     /// Where the storage's owner connects.
@@ -131,6 +135,7 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
             nobody: "".into(),
         },
+        tls: options.tls.map(TlsAcceptor::from),
         metrics: Metrics::new(room),
         extra_headers: options.extra_headers,
         access_log: options.access_log,

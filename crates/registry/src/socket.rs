@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use crate::connection::Shared;
@@ -21,16 +21,16 @@ const READ: usize = (64 << 10) - 1;
 const JOINED: usize = 2 << 10;
 
 /// See the module.
-pub(crate) struct Socket {
-    inner: TokioIo<TcpStream>,
+pub(crate) struct Socket<S> {
+    inner: TokioIo<S>,
     shared: Arc<Shared>,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Socket {
+impl<S> Socket<S> {
     /// `patience` is how long a client may take nothing.
-    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>, patience: Duration) -> Self {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, patience: Duration) -> Self {
         Self { inner: TokioIo::new(stream), shared, patience, stalled: None }
     }
 
@@ -55,7 +55,7 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl<S: AsyncRead + Unpin> Read for Socket<S> {
     #[expect(unsafe_code, reason = "hyper has no safe way to fill a part of its buffer without a copy")]
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         // SAFETY: nothing in it is made uninitialised: the socket only writes to it.
@@ -70,7 +70,7 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl<S: AsyncWrite + Unpin> Write for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.watch(context, written)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wharf_store::lock::{self, Holder, State};
 
 use crate::config::{self, Config, Loaded, Severity};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{self, Settings, SettingsError};
 use crate::ui::{self, Failure};
 
 /// The configuration in force, written by `start`.
@@ -40,12 +40,15 @@ impl Instance {
 
     /// As [`to_start`](Self::to_start), but what was found, unless it is an error, is left to be said by the caller.
     pub fn load(settings: &Settings, file: Option<&Path>) -> Result<(Self, Vec<config::Finding>), Failure> {
-        settings.check_protection().map_err(|error| refused(&error))?;
-        let file = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
+        if settings.auth && !settings.secure {
+            ui::warn(&format!("{} implies {}, which is not set", settings::AUTH.name, settings::SECURE.name));
+        }
+        let file = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&settings::CONFIG).map(PathBuf::from));
         let loaded = match &file {
-            Some(file) => config::load(file, settings.environment.all()),
-            None => settings.own_config().map_err(|error| refused(&error))?,
-        };
+            Some(file) => settings.config_of(file),
+            None => settings.own_config(),
+        }
+        .map_err(|error| refused(&error))?;
         let Loaded { config, findings } = accept(loaded)?;
         Ok((Self { config, file, folder: settings.storage.clone() }, findings))
     }
@@ -54,10 +57,9 @@ impl Instance {
     /// written counts whether that server still runs or not, unless the other one does.
     pub fn existing(settings: &Settings, file: Option<&Path>) -> Result<Self, Failure> {
         let folder = settings.storage.clone();
-        let explicit =
-            file.map(Path::to_path_buf).or_else(|| settings.environment.get(&crate::settings::CONFIG).map(PathBuf::from));
+        let explicit = file.map(Path::to_path_buf).or_else(|| settings.environment.get(&settings::CONFIG).map(PathBuf::from));
         if let Some(file) = explicit {
-            let loaded = accept(config::load(&file, settings.environment.all()))?;
+            let loaded = accept(settings.config_of(&file).map_err(|error| refused(&error))?)?;
             return Ok(Self { config: loaded.config, file: Some(file), folder });
         }
         let is_used = |config: &Config| matches!(lock::holder(&config.storage.root), Ok(Some(_)));
@@ -65,7 +67,7 @@ impl Instance {
         let mut written = None;
         if path.exists() {
             // It holds the overrides of the environment that the server was started in; today's may be others.
-            let loaded = config::load(&path, &[]);
+            let loaded = config::load(&path, |_| {}, &[]);
             if loaded.is_refused() {
                 ui::warn(&format!("{} cannot be used, `wharf config check` tells why", path.display()));
             } else {
@@ -76,8 +78,7 @@ impl Instance {
             return Ok(written);
         }
         // Nothing is served here, so what would keep a server from starting does not matter.
-        let own = Settings { insecure: true, secure: false, auth: false, ..settings.clone() };
-        let own = Settings { url: crate::url::RegistryUrl { https: None, ..own.url }, ..own };
+        let own = Settings { insecure: true, ..settings.clone() };
         let loaded = own.own_config().map_err(|error| refused(&error))?;
         let own = Self { config: loaded.config, file: None, folder };
         Ok(written.filter(|_| !is_used(&own.config)).unwrap_or(own))
@@ -144,15 +145,16 @@ impl Instance {
         if let Some(address) = holder.and_then(|holder| holder.listeners.first()) {
             listen.port = address.port();
         }
-        format!("http://{listen}")
+        format!("{}://{listen}", if self.config.http.tls.is_some() { "https" } else { "http" })
     }
 
     /// How the server treats its callers.
-    pub fn mode(&self) -> &'static str {
-        match self.config.storage.read_only {
-            true => "insecure (HTTP, no authentication), read-only",
-            false => "insecure (HTTP, no authentication)",
-        }
+    pub fn mode(&self) -> String {
+        let protection = match self.config.http.tls {
+            Some(_) => "TLS, no authentication",
+            None => "insecure (HTTP, no authentication)",
+        };
+        format!("{protection}{}", if self.config.storage.read_only { ", read-only" } else { "" })
     }
 
     /// Where `start` writes the configuration in force.

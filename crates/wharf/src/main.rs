@@ -22,6 +22,7 @@ mod secrets;
 mod settings;
 mod storage;
 mod summary;
+mod tls;
 mod ui;
 mod url;
 

@@ -87,10 +87,10 @@ impl RegistryUrl {
             || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// Where a server for it listens.
-    pub fn listen_address(&self) -> ListenAddress {
+    /// Where a server for it listens that speaks TLS, or does not.
+    pub fn listen_address(&self, https: bool) -> ListenAddress {
         let host = if self.host == HOST_SEEN_FROM_GUEST { "127.0.0.1" } else { &self.host };
-        ListenAddress { host: host.to_owned(), port: self.port.unwrap_or(HTTP) }
+        ListenAddress { host: host.to_owned(), port: self.port.unwrap_or(if https { HTTPS } else { HTTP }) }
     }
 
     /// The same address as a guest of QEMU's user network has it.

@@ -4,6 +4,7 @@ mod diff;
 mod inspect;
 mod label;
 mod pack;
+mod pki;
 mod pull;
 mod remote;
 mod unpack;
@@ -16,6 +17,7 @@ pub use diff::Diff;
 pub use inspect::Inspect;
 pub use label::{Automatic, Label};
 pub use pack::{Compression, Execution, Pack};
+pub use pki::Pki;
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 pub use unpack::Unpack;
@@ -46,7 +48,8 @@ impl Cli {
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
-            Command::Config(Config::Check { json, .. }) => *json,
+            Command::Config(Config::Check { json, .. }) | Command::Pki(Pki::Show { json, .. }) => *json,
+            Command::Pki(Pki::Export { file, .. }) => file.is_none(),
             Command::Config(Config::Template) | Command::Completions { .. } => true,
             _ => false,
         }
@@ -92,6 +95,9 @@ pub enum Command {
     Info(Listing),
     /// Run the registry in the foreground
     Serve(Serve),
+    /// Show, renew or hand out the registry's own certificates
+    #[command(subcommand)]
+    Pki(Pki),
     /// Write container-registry.sh, which runs these commands with the settings of this build
     Script(Script),
     /// Check a configuration file, or print a commented one

@@ -22,7 +22,10 @@ fn check(flags: &Flags, file: Option<&Path>, as_json: bool) -> Result<ExitCode, 
     let environment = Environment::of_process();
     let file = file.or_else(|| environment.get(&crate::settings::CONFIG).map(Path::new));
     let (loaded, name) = match file {
-        Some(file) => (config::load(file, environment.all()), file.display().to_string()),
+        Some(file) => {
+            let loaded = Settings::resolve(flags, environment.clone()).and_then(|settings| settings.config_of(file));
+            (loaded.unwrap_or_else(|error| refused(&error)), file.display().to_string())
+        }
         None => {
             // The same way as `start` goes, so that both refuse the same.
             let own = Settings::resolve(flags, environment).and_then(|settings| settings.own_config());

@@ -19,6 +19,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
     let root = &config.storage.root;
     let index = root.join("index.sqlite");
     let url = instance.url(holder.as_ref());
+    let authority = config.http.own_pki().map(|(pki, _)| pki.path(wharf_pki::AUTHORITY));
     let version = env!("CARGO_PKG_VERSION");
     if options.json {
         let keys: Map<String, Value> =
@@ -30,15 +31,20 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
             "running": holder.is_some_and(|holder| matches!(holder.state, State::Starting | State::Serving)),
             "config_file": instance.file,
             "log_file": instance.log_file(),
-            "pki": null,
+            "pki": authority,
             "index": { "kind": "sqlite", "file": index },
             "version": version,
             "config": keys,
         }))?;
     } else {
         let file = instance.file.as_ref().map_or("none, the defaults".to_owned(), |file| file.display().to_string());
+        let pki = match (&authority, config.http.shown()) {
+            (Some(authority), _) => format!("own authority, {}", authority.display()),
+            (None, Some(given)) => format!("given certificate, {}", given.display()),
+            (None, None) => "none".to_owned(),
+        };
         ui::print(format_args!(
-            "Storage: {}\nURL:     {url}\nMode:    {}\nPKI:     none\nIndex:   SQLite, {}\nConfig:  {file}\nLog:     {}\nVersion: wharf {version}\n\n{}",
+            "Storage: {}\nURL:     {url}\nMode:    {}\nPKI:     {pki}\nIndex:   SQLite, {}\nConfig:  {file}\nLog:     {}\nVersion: wharf {version}\n\n{}",
             root.display(),
             instance.mode(),
             index.display(),

@@ -15,6 +15,7 @@ pub mod launch;
 pub mod list;
 pub mod man;
 pub mod pack;
+pub mod pki;
 pub mod pull;
 pub mod push;
 pub mod script;
@@ -55,6 +56,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Label(options) => label::run(&settings()?, &options),
         Command::Diff(options) => diff::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
+        Command::Pki(command) => pki::run(&settings()?, &command),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
         Command::Completions { shell } => completions::run(shell),

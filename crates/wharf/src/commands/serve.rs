@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::listen;
 use crate::notify::Notifier;
 use crate::storage;
+use crate::tls::{self, Certificates};
 use crate::ui::Failure;
 
 /// Several requests to stop within this time are one: two `wharf stop` at the same moment must not cut off what a single
@@ -51,11 +52,15 @@ fn cannot_start(error: impl std::error::Error + 'static) -> Failure {
 async fn serve(config: &Config, lock: &StorageLock, log: Option<&Path>) -> Result<(), Failure> {
     let mut signals = Signals::new(log).map_err(cannot_start)?;
     // The listeners come first: a port that is taken is the likeliest mistake, and is told before anything is touched.
-    let options = options(config)?;
+    let certificates = tls::prepare(config)?;
+    let options = options(config, certificates.as_ref())?;
     let store = Arc::new(storage::open(config, lock).await.map_err(cannot_start)?);
     store.note_alive().await.map_err(cannot_start)?;
     let running = wharf_registry::serve(store.clone(), options).map_err(cannot_start)?;
     lock.publish(State::Serving, &running.listeners).map_err(cannot_start)?;
+    if let Some(certificates) = certificates {
+        tokio::spawn(certificates.keep());
+    }
     let notifier = Notifier::from_environment();
     notifier.ready();
     let monitoring = (!running.monitoring.is_empty()).then(|| tracing::field::debug(&running.monitoring));
@@ -152,7 +157,7 @@ fn reopen(log: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn options(config: &Config) -> Result<Options, Failure> {
+fn options(config: &Config, certificates: Option<&Certificates>) -> Result<Options, Failure> {
     let bound = listen::bind(&config.http.listen).map_err(|error| listen::cannot_listen(&error))?;
     let mut warnings = bound.warnings;
     let monitoring = match &config.http.debug {
@@ -169,6 +174,7 @@ fn options(config: &Config) -> Result<Options, Failure> {
     let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     Ok(Options {
         listeners: bound.listeners,
+        tls: certificates.map(Certificates::config),
         monitoring,
         owner: Some(storage::bind_control(&config.storage.root).map_err(cannot_start)?),
         policy: Policy { read_only: config.storage.read_only, deletes: config.storage.delete },

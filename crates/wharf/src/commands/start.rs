@@ -106,7 +106,7 @@ fn started(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
 
 fn already_running(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
     let problem = match holder.listeners.first() {
-        Some(address) => control::ping(*address).err().map(|error| error.to_string()),
+        Some(address) => control::ping(*address, instance.config.http.shown().as_deref()).err().map(|error| error.to_string()),
         None => Some("it has not started to listen".to_owned()),
     };
     if let Some(problem) = problem {

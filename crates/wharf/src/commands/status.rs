@@ -19,7 +19,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
         other => return not_running(&instance, other.as_ref(), options.json),
     };
     let answer = match holder.listeners.first() {
-        Some(address) => control::ping(*address).map_err(|error| error.to_string()),
+        Some(address) => control::ping(*address, instance.config.http.shown().as_deref()).map_err(|error| error.to_string()),
         None => Err("it has not started to listen yet".to_owned()),
     };
     let url = instance.url(Some(&holder));

@@ -166,11 +166,6 @@ pub fn honoured() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(|key| key.treatment == Treatment::Honoured)
 }
 
-/// Reads every value of the tree over the defaults.
-pub fn check(tree: &Node, findings: &mut Vec<Finding>) -> Values {
-    check_onto(Values::defaults(), tree, findings)
-}
-
 /// Reads every value of the tree over `values`.
 pub fn check_onto(mut values: Values, tree: &Node, findings: &mut Vec<Finding>) -> Values {
     if let Node::Map(entries) = tree {

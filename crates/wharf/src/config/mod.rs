@@ -50,10 +50,10 @@ impl Loaded {
     }
 }
 
-/// Reads the file at `path`, with the overrides among `variables`.
-pub fn load(path: &Path, variables: &[(String, String)]) -> Loaded {
+/// Reads the file at `path` over the defaults as `adjust` changes them, with the overrides among `variables`.
+pub fn load(path: &Path, adjust: impl FnOnce(&mut Values), variables: &[(String, String)]) -> Loaded {
     match read(path) {
-        Ok(text) => parse(&text, path, variables),
+        Ok(text) => parse(&text, path, adjust, variables),
         Err(error) => Loaded {
             config: Config::default(),
             findings: vec![Finding::new(Severity::Error, Place::File(Arc::from(path)), format!("cannot be read: {error}"))],
@@ -77,8 +77,8 @@ fn read(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not in UTF-8"))
 }
 
-/// Reads the text of the file at `path`, with the overrides among `variables`.
-pub fn parse(text: &str, path: &Path, variables: &[(String, String)]) -> Loaded {
+/// Reads the text of the file at `path`, as [`load`].
+pub fn parse(text: &str, path: &Path, adjust: impl FnOnce(&mut Values), variables: &[(String, String)]) -> Loaded {
     let file = Arc::from(path);
     let mut tree = match tree::parse(text, &file) {
         Ok(tree) => tree,
@@ -89,7 +89,9 @@ pub fn parse(text: &str, path: &Path, variables: &[(String, String)]) -> Loaded 
     let mut findings = Vec::new();
     environment::apply(&mut tree, variables, &mut findings);
     findings.extend(missing_storage(&tree, file));
-    let values = check::check(&tree, &mut findings);
+    let mut base = Values::defaults();
+    adjust(&mut base);
+    let values = check::check_onto(base, &tree, &mut findings);
     finish(values, findings)
 }
 
@@ -114,9 +116,24 @@ fn missing_storage(tree: &Node, file: Arc<Path>) -> Option<Finding> {
 
 /// What is only known once everything was read.
 fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
+    for (present, absent) in [("http.tls.certificate", "http.tls.key"), ("http.tls.key", "http.tls.certificate")] {
+        let is_set = |path| matches!(values.get(path), check::Value::Text(text) if !text.is_empty());
+        if is_set(present) && !is_set(absent) {
+            let place = values.place(present).clone();
+            findings.push(Finding::new(Severity::Error, place, format!("`{present}` needs `{absent}`, which is not set")));
+        }
+    }
     let config = Config::new(values);
     let listen = &config.http.listen;
-    if !listen.is_loopback() {
+    if config.http.tls.is_none() {
+        let authorities = config.values().place("http.tls.clientcas").clone();
+        if authorities != Place::Default {
+            let message = "`http.tls.clientcas` needs a certificate to serve TLS with";
+            let hint = "set http.tls.certificate and http.tls.key, or wharf.pki.folder";
+            findings.push(Finding::new(Severity::Error, authorities, message).hint(hint));
+        }
+    }
+    if !listen.is_loopback() && config.http.tls.is_none() {
         let place = config.values().place("http.addr").clone();
         let message = format!("listening on {listen} without TLS and authentication: everybody who reaches it may push and pull");
         findings.push(Finding::new(Severity::Warning, place, message));

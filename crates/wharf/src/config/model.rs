@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
+use wharf_pki::{ClientCertificates, Names, Pki, Plan, SERVER, Version};
 
 use super::address::ListenAddress;
 use super::check::{Value, Values};
 use super::finding::Place;
-use super::structured::Groups;
+use super::structured::{Groups, Paths};
 use super::units::ByteSize;
 
 /// Everything a server is told.
@@ -84,8 +85,60 @@ pub struct Http {
     pub drain_timeout: Duration,
     /// Added to every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How TLS is spoken; without it, clients are answered in clear text.
+    pub tls: Option<Tls>,
     /// The second listener.
     pub debug: Option<Debug>,
+}
+
+/// `http.tls`, `http.http2` and `wharf.pki`.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// What the server shows.
+    pub certificate: Certificate,
+    /// Whether clients show certificates, too.
+    pub clients: ClientCertificates,
+    /// The lowest version that is spoken.
+    pub lowest: Version,
+    /// Whether HTTP/2 is spoken with clients that can.
+    pub http2: bool,
+}
+
+/// Where a server's certificate comes from.
+#[derive(Clone, Debug)]
+pub enum Certificate {
+    /// Files of somebody's own.
+    Given {
+        /// The certificate, PEM.
+        certificate: PathBuf,
+        /// Its key, PEM.
+        key: PathBuf,
+    },
+    /// Made and renewed here.
+    Own {
+        /// Where.
+        pki: Pki,
+        /// What it is to be like.
+        plan: Plan,
+    },
+}
+
+impl Http {
+    /// The file with the certificate that the server shows.
+    pub fn shown(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(|tls| match &tls.certificate {
+            Certificate::Given { certificate, .. } => certificate.clone(),
+            Certificate::Own { pki, .. } => pki.path(SERVER),
+        })
+    }
+
+    /// The own authority, when the server's certificate comes from it.
+    pub fn own_pki(&self) -> Option<(&Pki, &Plan)> {
+        match &self.tls.as_ref()?.certificate {
+            Certificate::Own { pki, plan } => Some((pki, plan)),
+            Certificate::Given { .. } => None,
+        }
+    }
 }
 
 /// `http.debug`.
@@ -191,6 +244,7 @@ impl Config {
                     Value::Headers(headers) => headers.clone(),
                     _ => Vec::new(),
                 },
+                tls: tls(&read),
                 debug: read
                     .address("http.debug.addr")
                     .map(|listen| Debug { listen, metrics_path: metrics.then_some(metrics_path) }),
@@ -221,6 +275,32 @@ impl Config {
     pub fn values(&self) -> &Values {
         &self.values
     }
+}
+
+fn tls(read: &Read<'_>) -> Option<Tls> {
+    let path = |key| Some(read.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let days = |key| u32::try_from(read.number(key)).unwrap_or(u32::MAX);
+    let (certificate, key) = (path("http.tls.certificate"), path("http.tls.key"));
+    let authorities = read.structured::<Paths>("http.tls.clientcas");
+    let welcome = read.text("http.tls.clientauth") == "verify-client-cert-if-given";
+    let lowest = if read.text("http.tls.minimumtls") == "tls1.3" { Version::Tls13 } else { Version::Tls12 };
+    let http2 = !read.flag("http.http2.disabled");
+    let mut names = Names::of_this_machine();
+    let list = read.structured::<Vec<String>>("wharf.pki.names").join(" ");
+    // What is no name was refused when it was read.
+    let _ = names.add(&list);
+    let plan = Plan { names, days: days("wharf.pki.days"), authority_days: days("wharf.pki.authority_days") };
+    let certificate = match (certificate, key, path("wharf.pki.folder")) {
+        (Some(certificate), Some(key), _) => Certificate::Given { certificate, key },
+        (_, _, Some(folder)) => Certificate::Own { pki: Pki::new(folder), plan },
+        _ => return None,
+    };
+    let clients = match (authorities.is_empty(), welcome) {
+        (true, _) => ClientCertificates::NotAsked,
+        (false, true) => ClientCertificates::Welcome(authorities),
+        (false, false) => ClientCertificates::Required(authorities),
+    };
+    Some(Tls { certificate, clients, lowest, http2 })
 }
 
 impl Default for Config {

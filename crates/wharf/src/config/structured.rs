@@ -1,9 +1,11 @@
 //! Values that are lists of sections, or sections under names of their own: each has a type, which says what may stand in it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use wharf_pki::Names;
 
 use super::tree::Node;
 
@@ -12,22 +14,42 @@ use super::tree::Node;
 pub enum Shape {
     /// [`Groups`].
     Groups,
+    /// [`Paths`].
+    Paths,
+    /// Host names and addresses, as the names of a certificate.
+    Names,
 }
 
 /// Groups with the names of their users.
 pub type Groups = BTreeMap<String, Vec<String>>;
 
+/// Files. Relative ones count from the folder the program was started in.
+pub type Paths = Vec<PathBuf>;
+
 /// Reads a value and holds it against its type. The error says what was expected, after "expected".
 pub fn read(shape: Shape, node: &Node) -> Result<Json, String> {
     let value = json(node);
     match shape {
-        Shape::Groups => check::<Groups>(&value, "names of groups with a list of users each"),
-    }?;
-    Ok(value)
+        Shape::Groups => {
+            check::<Groups>(&value, "names of groups with a list of users each")?;
+            Ok(value)
+        }
+        // Absolute at once: the server in the background runs in another folder than its starter.
+        Shape::Paths => {
+            let paths = check::<Paths>(&value, "a list of paths")?;
+            let absolute = |path: &PathBuf| std::path::absolute(path).ok()?.to_str().map(Json::from);
+            paths.iter().map(absolute).collect::<Option<_>>().ok_or_else(|| "a list of paths".to_owned())
+        }
+        Shape::Names => {
+            let list = check::<Vec<String>>(&value, "a list of names")?.join(" ");
+            Names::default().add(&list).map_err(|error| format!("a list of names ({error})"))?;
+            Ok(value)
+        }
+    }
 }
 
-fn check<T: DeserializeOwned>(value: &Json, expected: &str) -> Result<(), String> {
-    T::deserialize(value).map(drop).map_err(|error| format!("{expected} ({error})"))
+fn check<T: DeserializeOwned>(value: &Json, expected: &str) -> Result<T, String> {
+    T::deserialize(value).map_err(|error| format!("{expected} ({error})"))
 }
 
 /// Scalars stay texts: the types read numbers and flags out of them.

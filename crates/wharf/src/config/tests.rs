@@ -6,7 +6,7 @@ use super::*;
 fn read(text: &str, variables: &[(&str, &str)]) -> Loaded {
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    parse(text, Path::new("c.yml"), &variables)
+    parse(text, Path::new("c.yml"), |_| {}, &variables)
 }
 
 fn lines(loaded: &Loaded, severity: Severity) -> Vec<String> {
@@ -53,7 +53,7 @@ fn a_development_file_is_accepted_as_it_is() {
 
 #[test]
 fn the_template_is_the_defaults() {
-    let loaded = parse(&render::template(), Path::new("t.yml"), &[]);
+    let loaded = parse(&render::template(), Path::new("t.yml"), |_| {}, &[]);
     assert_eq!(loaded.findings, []);
     for key in check::honoured() {
         assert_eq!(loaded.config.values().get(key.path), Config::default().values().get(key.path), "{}", key.path);
@@ -74,7 +74,7 @@ fn what_is_in_force_reads_back_the_same() {
     let variables = [("REGISTRY_LOG_FIELDS_ODD", "a: \"b\" # c"), ("REGISTRY_HTTP_ADDR", "[::1]:81")];
     let config = read(&text, &variables).config;
     let written = render::in_force(config.values(), "head\nmore");
-    let again = parse(&written, Path::new("f.yml"), &[]);
+    let again = parse(&written, Path::new("f.yml"), |_| {}, &[]);
     assert_eq!(again.findings, [], "{written}");
     for key in check::honoured() {
         assert_eq!(again.config.values().get(key.path), config.values().get(key.path), "{written}");
@@ -357,9 +357,9 @@ mod any_input {
                 ("REGISTRY_HTTP_DEBUG_PROMETHEUS_PATH".to_owned(), format!("/{text}")),
             ];
             let field = format!("storage: filesystem\nlog:\n  fields:\n    {:?}: x\n", name);
-            let config = parse(&field, Path::new("c.yml"), &variables).config;
+            let config = parse(&field, Path::new("c.yml"), |_| {}, &variables).config;
             let written = render::in_force(config.values(), "");
-            let again = parse(&written, Path::new("f.yml"), &[]);
+            let again = parse(&written, Path::new("f.yml"), |_| {}, &[]);
             prop_assert_eq!(&again.findings, &[], "{}", &written);
             for key in check::honoured() {
                 prop_assert_eq!(again.config.values().get(key.path), config.values().get(key.path), "{}", &written);

@@ -4,18 +4,21 @@
 mod environment;
 mod variables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use environment::Environment;
 pub use variables::{
-    AUTH, AUTH_MODE, AUTHFILE, CA_CERT, CONFIG, CREDSFILE, DEPLOY_DIR_IMAGE, DEPLOY_DIR_IMAGES, IMAGE_VERSION, IMAGES, INSECURE,
-    NAMESPACE, SECURE, SOURCE_DATE_EPOCH, STALL, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY, TOPDIR, URL, USERNAME,
-    VARIABLES, Variable,
+    AUTH, AUTH_MODE, AUTHFILE, CA_CERT, CA_DAYS, CERT_DAYS, CERT_SAN, CONFIG, CREDSFILE, DEPLOY_DIR_IMAGE, DEPLOY_DIR_IMAGES,
+    IMAGE_VERSION, IMAGES, INSECURE, NAMESPACE, SECURE, SOURCE_DATE_EPOCH, STALL, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY,
+    TOPDIR, URL, USERNAME, VARIABLES, Variable,
 };
 
-use crate::config::{self, Loaded, Place, check::Value};
-use crate::url::{RegistryUrl, UrlError};
 use wharf_oci::{NameError, RepositoryName};
+use wharf_pki::Names;
+
+use crate::config::check::{Value, Values};
+use crate::config::{self, Loaded, Place};
+use crate::url::{RegistryUrl, UrlError};
 
 /// Flags that several commands share.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,15 +55,25 @@ pub enum SettingsError {
     /// Protection, and none.
     #[error("{0} and {insecure} exclude each other", insecure = INSECURE.name)]
     Exclusive(&'static str),
-    /// TLS was asked for.
-    #[error("{0} asks for TLS, which is not supported yet; serving without it would send everything in clear text")]
-    Secure(&'static str),
-    /// Passwords were asked for.
-    #[error("{} asks for authentication, which is not supported yet; without it everybody would be answered", AUTH.name)]
-    Auth,
-    /// Another host without the permission for plain HTTP.
-    #[error("{0} is not this machine's loopback, and other hosts are served over TLS, which is not supported yet")]
-    NotLoopback(String),
+    /// TLS, and an address without it.
+    #[error("{name} asks for TLS, and the registry's address is {url}")]
+    SecureAndPlain {
+        /// What asks for it.
+        name: &'static str,
+        /// The address.
+        url: String,
+    },
+    /// A number of days that is none.
+    #[error("{name} is `{value}`, expected a number of days")]
+    Days {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// Names for the certificate that are none.
+    #[error("{variable}: {0}", variable = CERT_SAN.name)]
+    Names(#[from] wharf_pki::NameError),
     /// Plain HTTP to another host was asked for by the address alone.
     #[error("{0} is plain HTTP to another host")]
     PlainHttp(String),
@@ -81,10 +94,8 @@ impl SettingsError {
             Self::Flag { .. } => None,
             Self::Url(_) => Some("an address is HOST or HOST:PORT, such as localhost:5000".to_owned()),
             Self::Exclusive(_) => Some("unset one of them".to_owned()),
-            Self::Secure(_) | Self::Auth => {
-                Some("unset it and keep the registry on loopback, or put a proxy with TLS and authentication in front".to_owned())
-            }
-            Self::NotLoopback(_) => Some(format!("set {}=1 to serve it over plain HTTP", INSECURE.name)),
+            Self::SecureAndPlain { .. } => Some("leave `http://` out, or unset the variable".to_owned()),
+            Self::Days { .. } | Self::Names(_) => None,
             Self::PlainHttp(_) => Some(format!("set {}=1 when that is what you want", INSECURE.name)),
             Self::Namespace { .. } => None,
         }
@@ -104,9 +115,9 @@ pub struct Settings {
     pub storage: PathBuf,
     /// Plain HTTP beyond loopback is wanted.
     pub insecure: bool,
-    /// TLS is wanted.
+    /// TLS and credentials are wanted.
     pub secure: bool,
-    /// Passwords are wanted.
+    /// Credentials are wanted, which implies TLS.
     pub auth: bool,
     /// The environment, for the overrides of the configuration.
     pub environment: Environment,
@@ -124,6 +135,10 @@ impl Settings {
         let auth = environment.flag(&AUTH)?;
         if insecure && auth {
             return Err(SettingsError::Exclusive(AUTH.name));
+        }
+        if url.https == Some(false) && (secure || auth) {
+            let name = if secure { SECURE.name } else { AUTH.name };
+            return Err(SettingsError::SecureAndPlain { name, url: url.to_string() });
         }
         let storage = match (&flags.storage, environment.get(&STORAGE)) {
             (Some(folder), _) => folder.clone(),
@@ -158,36 +173,61 @@ impl Settings {
         inside.filter(|name| !name.contains('/')).unwrap_or(repository.as_str()).to_owned()
     }
 
-    /// Refuses to serve where protection was asked for that does not exist yet.
-    pub fn check_protection(&self) -> Result<(), SettingsError> {
-        if self.auth {
-            Err(SettingsError::Auth)
-        } else if self.secure {
-            Err(SettingsError::Secure(SECURE.name))
-        } else if self.url.https == Some(true) {
-            Err(SettingsError::Secure("the registry's address"))
-        } else {
-            Ok(())
-        }
-    }
-
     /// The configuration when no file is given: the storage folder's data, and the listener that the URL asks for.
     /// Other than in a file of somebody's own, deletes are allowed.
+    ///
+    /// # Errors
+    ///
+    /// Settings that contradict each other, or cannot be read.
     pub fn own_config(&self) -> Result<Loaded, SettingsError> {
-        self.check_protection()?;
-        if !self.url.is_local() && !self.insecure {
-            return Err(SettingsError::NotLoopback(self.url.host.clone()));
-        }
-        let listen = self.url.listen_address();
-        Ok(config::without_file(
-            |values| {
-                let data = self.storage.join("data").to_string_lossy().into_owned();
-                values.set("storage.filesystem.rootdirectory", Value::Text(data), Place::Default);
-                values.set("storage.delete.enabled", Value::Flag(true), Place::Default);
-                values.set("http.addr", Value::Address(listen), Place::Default);
+        let listen = self.url.listen_address(self.is_https()?);
+        let protection = self.protection()?;
+        let adjust = |values: &mut Values| {
+            let data = self.storage.join("data").to_string_lossy().into_owned();
+            values.set("storage.filesystem.rootdirectory", Value::Text(data), Place::Default);
+            values.set("storage.delete.enabled", Value::Flag(true), Place::Default);
+            values.set("http.addr", Value::Address(listen), Place::Default);
+            protection(values);
+        };
+        Ok(config::without_file(adjust, self.environment.all()))
+    }
+
+    /// The configuration in `file`, with the protection that the settings ask for unless it says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Settings that contradict each other, or cannot be read.
+    pub fn config_of(&self, file: &Path) -> Result<Loaded, SettingsError> {
+        Ok(config::load(file, self.protection()?, self.environment.all()))
+    }
+
+    /// What secure mode sets: certificates of an authority in the storage folder.
+    fn protection(&self) -> Result<impl FnOnce(&mut Values), SettingsError> {
+        let days = |variable: &'static Variable| match self.environment.get(variable) {
+            None => Ok(None),
+            Some(text) => match text.parse::<u32>() {
+                Ok(days) if days > 0 => Ok(Some(u64::from(days))),
+                _ => Err(SettingsError::Days { name: variable.name, value: text.to_owned() }),
             },
-            self.environment.all(),
-        ))
+        };
+        let (days, authority_days) = (days(&CERT_DAYS)?, days(&CA_DAYS)?);
+        let mut names = self.environment.get(&CERT_SAN).unwrap_or_default().to_owned();
+        Names::default().add(&names)?;
+        if !self.url.is_local() {
+            names = format!("{names} {}", self.url.host);
+        }
+        let names: Vec<_> = names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let folder = self.is_https()?.then(|| self.storage.join("pki").to_string_lossy().into_owned());
+        Ok(move |values: &mut Values| {
+            let Some(folder) = folder else { return };
+            values.set("wharf.pki.folder", Value::Text(folder), Place::Default);
+            values.set("wharf.pki.names", Value::Structured(names.into()), Place::Default);
+            for (path, days) in [("wharf.pki.days", days), ("wharf.pki.authority_days", authority_days)] {
+                if let Some(days) = days {
+                    values.set(path, Value::Number(days), Place::Default);
+                }
+            }
+        })
     }
 }
 
@@ -195,6 +235,7 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::config::Severity;
+    use crate::config::model::{Certificate, Tls};
 
     fn settings<const N: usize>(pairs: [(&str, &str); N]) -> Result<Settings, SettingsError> {
         Settings::resolve(&Flags::default(), Environment::from(pairs))
@@ -215,7 +256,8 @@ mod tests {
         assert_eq!(listen("[::1]:5001"), quiet("[::1]:5001"));
         assert_eq!(listen("http://localhost:5001/"), quiet("localhost:5001"));
         assert_eq!(listen("10.0.2.2:5001"), quiet("127.0.0.1:5001"));
-        assert_eq!(listen("build.example:5000"), Err(SettingsError::NotLoopback("build.example".into())));
+        assert_eq!(listen("build.example:5000"), quiet("build.example:5000"));
+        assert_eq!(listen("https://localhost"), quiet("localhost:443"));
         let exposed = [(URL.name, "build.example:5000"), (INSECURE.name, "1")];
         assert_eq!(listens(exposed), Ok(("build.example:5000".into(), true)));
         // What is listened on counts, whatever asks for it.
@@ -225,12 +267,36 @@ mod tests {
     }
 
     #[test]
-    fn protection_that_does_not_exist_is_refused() {
-        assert_eq!(listens([(SECURE.name, "1")]), Err(SettingsError::Secure(SECURE.name)));
-        assert_eq!(listens([(AUTH.name, "1")]), Err(SettingsError::Auth));
-        assert_eq!(listens([(URL.name, "https://localhost:5000")]), Err(SettingsError::Secure("the registry's address")));
-        assert_eq!(listens([(SECURE.name, "1"), (INSECURE.name, "1")]), Err(SettingsError::Exclusive(SECURE.name)));
-        assert!(matches!(listens([(AUTH.name, "maybe")]), Err(SettingsError::Flag { .. })));
+    fn tls_is_served_when_something_asks_for_it() {
+        let serves = |pairs: [(&str, &str); 2]| {
+            settings(pairs).and_then(|settings| settings.own_config()).map(|loaded| loaded.config.http.tls.is_some())
+        };
+        let none = ("", "");
+        assert_eq!(serves([none, none]), Ok(false));
+        assert_eq!(serves([(SECURE.name, "1"), none]), Ok(true));
+        assert_eq!(serves([(AUTH.name, "1"), none]), Ok(true));
+        assert_eq!(serves([(URL.name, "https://localhost:5000"), none]), Ok(true));
+        assert_eq!(serves([(URL.name, "build.example:5000"), none]), Ok(true));
+        assert_eq!(serves([(URL.name, "build.example:5000"), (INSECURE.name, "1")]), Ok(false));
+        assert_eq!(serves([(SECURE.name, "1"), (INSECURE.name, "1")]), Err(SettingsError::Exclusive(SECURE.name)));
+        let plain = serves([(URL.name, "http://localhost:5000"), (SECURE.name, "1")]);
+        assert!(matches!(plain, Err(SettingsError::SecureAndPlain { .. })));
+        assert!(matches!(serves([(AUTH.name, "maybe"), none]), Err(SettingsError::Flag { .. })));
+        assert!(matches!(serves([(SECURE.name, "1"), (CERT_DAYS.name, "0")]), Err(SettingsError::Days { .. })));
+        assert!(matches!(serves([(SECURE.name, "1"), (CERT_SAN.name, "a/b")]), Err(SettingsError::Names(_))));
+    }
+
+    #[test]
+    fn the_certificate_is_made_as_the_variables_say() {
+        let pairs =
+            [(SECURE.name, "1"), (CERT_SAN.name, "DNS:a.example,IP:192.0.2.1"), (CERT_DAYS.name, "7"), (STORAGE.name, "/s")];
+        let tls = settings(pairs).and_then(|settings| settings.own_config()).expect("settings").config.http.tls;
+        let Some(Tls { certificate: Certificate::Own { pki, plan }, .. }) = tls else { panic!("{tls:?}") };
+        assert_eq!(pki.path("ca.crt"), Path::new("/s/pki/ca.crt"));
+        assert_eq!((plan.days, plan.authority_days), (7, 3650));
+        let mut wanted = Names::of_this_machine();
+        wanted.add("a.example 192.0.2.1").expect("names");
+        assert_eq!(plan.names, wanted);
     }
 
     #[test]

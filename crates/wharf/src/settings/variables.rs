@@ -34,11 +34,19 @@ pub const TOPDIR: Variable =
 pub const INSECURE: Variable =
     variable("CONTAINER_REGISTRY_INSECURE", "0", "1: plain HTTP with hosts other than this machine's loopback");
 /// TLS.
-pub const SECURE: Variable =
-    variable("CONTAINER_REGISTRY_SECURE", "0", "1: TLS, also on loopback; a server that has it is not supported yet");
+pub const SECURE: Variable = variable("CONTAINER_REGISTRY_SECURE", "0", "1: TLS and credentials, also on loopback");
 /// Passwords.
-pub const AUTH: Variable =
-    variable("CONTAINER_REGISTRY_AUTH", "0", "1: authentication; a server that asks for it is not supported yet");
+pub const AUTH: Variable = variable("CONTAINER_REGISTRY_AUTH", "0", "1: credentials, which implies CONTAINER_REGISTRY_SECURE");
+/// How long the own certificate counts.
+pub const CERT_DAYS: Variable = variable("CONTAINER_REGISTRY_CERT_DAYS", "365", "days that the server's own certificate counts");
+/// How long the own authority counts.
+pub const CA_DAYS: Variable = variable("CONTAINER_REGISTRY_CA_DAYS", "3650", "days that the own authority's certificate counts");
+/// Names of the own certificate.
+pub const CERT_SAN: Variable = variable(
+    "CONTAINER_REGISTRY_CERT_SAN",
+    "",
+    "further names and addresses by which clients reach the registry, separated by commas, for its own certificate",
+);
 /// Certificates.
 pub const TLS_VERIFY: Variable = variable(
     "CONTAINER_REGISTRY_TLS_VERIFY",
@@ -118,6 +126,9 @@ pub static VARIABLES: &[&Variable] = &[
     &INSECURE,
     &SECURE,
     &AUTH,
+    &CERT_DAYS,
+    &CA_DAYS,
+    &CERT_SAN,
     &TLS_VERIFY,
     &CA_CERT,
     &DEPLOY_DIR_IMAGE,

@@ -1,5 +1,7 @@
 //! Requests to a running server: over its control socket, and the one question whether it answers at all.
 
+mod pinned;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -13,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 /// How long a healthy server may take to say so.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,14 +50,23 @@ pub enum ControlError {
     Runtime(#[source] io::Error),
 }
 
-/// Asks `GET /v2/` of the server that listens on `address`; an error when it does not answer 200 or 401, both of which
-/// come from a registry that works.
-pub fn ping(address: SocketAddr) -> Result<(), ControlError> {
+/// Asks `GET /v2/` of the server that listens on `address`, over TLS when it shows a certificate; an error when it does not answer 200
+/// or 401, both of which come from a registry that works.
+pub fn ping(address: SocketAddr, certificate: Option<&Path>) -> Result<(), ControlError> {
     let address = reachable(address);
     blocking(async {
         let asked = async {
             let stream = TcpStream::connect(address).await.map_err(ControlError::Connect)?;
-            match send(stream, Method::GET, "/v2/", &address.to_string(), |_| Ok(())).await {
+            let host = address.to_string();
+            let answer = match certificate {
+                None => send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await,
+                Some(certificate) => {
+                    let tls = TlsConnector::from(pinned::config(certificate).map_err(ControlError::Connect)?);
+                    let stream = tls.connect(address.ip().into(), stream).await.map_err(ControlError::Connect)?;
+                    send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await
+                }
+            };
+            match answer {
                 Err(ControlError::Status { status: StatusCode::UNAUTHORIZED, .. }) => Ok(()),
                 other => other,
             }
