@@ -1,0 +1,111 @@
+//! Files that people and other processes change while they are in use.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+
+/// How often a file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why a file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}", .path.display())]
+pub struct FileError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// What a file holds, read again when it has changed. A file that is not there holds nothing.
+#[derive(Debug)]
+pub(crate) struct Watched<T> {
+    path: PathBuf,
+    parse: fn(&str) -> io::Result<T>,
+    state: Mutex<State<T>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    value: Arc<T>,
+    seen: Option<(SystemTime, u64, u64)>,
+    looked: Instant,
+}
+
+impl<T> Watched<T> {
+    /// Reads it for the first time.
+    pub(crate) fn open(path: &Path, parse: fn(&str) -> io::Result<T>) -> Result<Self, FileError> {
+        let seen = seen(path);
+        let value = read(path).and_then(|text| parse(&text));
+        let value = Arc::new(value.map_err(|source| FileError { path: path.to_owned(), source })?);
+        let state = Mutex::new(State { value, seen, looked: Instant::now() });
+        Ok(Self { path: path.to_owned(), parse, state })
+    }
+
+    /// What it holds now. When it cannot be read any more, `complain` is told once, and what it held before counts.
+    pub(crate) fn get(&self, complain: impl FnOnce(&FileError)) -> Arc<T> {
+        let state = self.state.lock();
+        if state.looked.elapsed() < LOOK {
+            return state.value.clone();
+        }
+        drop(state);
+        self.get_now(complain)
+    }
+
+    /// As [`get`](Self::get), looking at the file however short ago that was done last.
+    pub(crate) fn get_now(&self, complain: impl FnOnce(&FileError)) -> Arc<T> {
+        let mut state = self.state.lock();
+        state.looked = Instant::now();
+        let now = seen(&self.path);
+        if now != state.seen {
+            state.seen = now;
+            match read(&self.path).and_then(|text| (self.parse)(&text)) {
+                Ok(value) => state.value = Arc::new(value),
+                Err(source) => complain(&FileError { path: self.path.clone(), source }),
+            }
+        }
+        state.value.clone()
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other,
+    }
+}
+
+fn seen(path: &Path) -> Option<(SystemTime, u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+/// Changes a file as a whole: one process at a time, and no reader sees half of it. Only its owner can read it (mode 0600).
+pub(crate) fn change<T, E: From<FileError>>(path: &Path, change: impl FnOnce(String) -> Result<(String, T), E>) -> Result<T, E> {
+    let failed = |source: io::Error| FileError { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let lock = || {
+        fs::create_dir_all(folder)?;
+        let folder = File::open(folder)?;
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
+        Ok(folder)
+    };
+    let locked = lock().map_err(failed)?;
+    let (text, result) = change(read(path).map_err(failed)?)?;
+    let write = || {
+        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        locked.sync_all()
+    };
+    write().map_err(failed)?;
+    Ok(result)
+}
