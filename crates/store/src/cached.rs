@@ -39,10 +39,13 @@ impl Uses {
     /// Takes what is on the list.
     fn take(&self) -> Vec<Use> {
         let taken = std::mem::take(&mut *self.0.lock());
-        taken.into_iter().map(|used| {
-            used.noted.store(false, Ordering::Relaxed);
-            used.what.clone()
-        }).collect()
+        taken
+            .into_iter()
+            .map(|used| {
+                used.noted.store(false, Ordering::Relaxed);
+                used.what.clone()
+            })
+            .collect()
     }
 }
 

@@ -36,7 +36,10 @@ async fn an_older_index_is_brought_up_to_date() {
     let path = folder.path().join("index.sqlite");
     let old = rusqlite::Connection::open(&path).unwrap();
     let first = include_str!("../src/index/sqlite/schema/1.sql");
-    old.execute_batch(&format!("PRAGMA journal_mode = WAL; {first} PRAGMA application_id = 0x57687266; PRAGMA user_version = 1;")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; {first} PRAGMA application_id = 0x57687266; PRAGMA user_version = 1;"
+    ))
+    .unwrap();
     old.execute_batch("INSERT INTO repositories (name, created_at) VALUES ('kept', 1)").unwrap();
     drop(old);
     let index = Sqlite::open(folder.path()).unwrap();

@@ -42,13 +42,7 @@ pub(super) async fn read(
 }
 
 /// A blob that is not here, as it comes from upstream.
-async fn coming(
-    context: &Context,
-    repository: &RepositoryName,
-    digest: &Digest,
-    headers: &HeaderMap,
-    head: bool,
-) -> Answer {
+async fn coming(context: &Context, repository: &RepositoryName, digest: &Digest, headers: &HeaderMap, head: bool) -> Answer {
     let unknown = || ApiError::BlobUnknown(*digest);
     if head {
         // Who is about to push asks for every blob, and no upstream needs to know of those; and one that is told of a blob leaves it out.
@@ -59,9 +53,8 @@ async fn coming(
     }
     let growing = context.upstreams.blob(repository, digest, headers).await?.ok_or_else(unknown)?;
     let size = growing.size().await?.ok_or_else(unknown)?;
-    let part = |range: &Range<u64>| {
-        Ok(Part::Coming { bytes: Box::pin(growing.read(range.clone())), length: range.end - range.start })
-    };
+    let part =
+        |range: &Range<u64>| Ok(Part::Coming { bytes: Box::pin(growing.read(range.clone())), length: range.end - range.start });
     answer(context, digest, size, common_head(digest), headers, head, &part)
 }
 

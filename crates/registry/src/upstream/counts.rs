@@ -37,7 +37,11 @@ impl Counts {
             self.received.clone(),
         );
         registry.register("wharf_upstream_hits", "Answers out of what is cached of upstreams", self.hits.clone());
-        registry.register("wharf_upstream_stale", "Answers whose upstream could not be asked when it was due", self.stale.clone());
+        registry.register(
+            "wharf_upstream_stale",
+            "Answers whose upstream could not be asked when it was due",
+            self.stale.clone(),
+        );
     }
 
     /// A question was answered: `found`, `missing`, `failed`, `refused` or `busy`.

@@ -126,7 +126,17 @@ mod tests {
 
     #[test]
     fn what_is_no_rule_is_refused() {
-        for (here, there) in [("a*", "b*"), ("*/*", "*/*"), ("*", "**"), ("*", "b"), ("b", "*"), ("A", "b"), ("", "b"), ("a//*", "*"), ("***", "***")] {
+        for (here, there) in [
+            ("a*", "b*"),
+            ("*/*", "*/*"),
+            ("*", "**"),
+            ("*", "b"),
+            ("b", "*"),
+            ("A", "b"),
+            ("", "b"),
+            ("a//*", "*"),
+            ("***", "***"),
+        ] {
             assert!(Mapping::new(here, there).is_err(), "{here} -> {there}");
         }
         assert_eq!(
@@ -138,7 +148,13 @@ mod tests {
     #[test]
     fn the_more_precise_rule_comes_first() {
         let mut rules = ["**", "yocto/*", "yocto/alpine", "yocto/**"].map(|here| {
-            let there = if here.ends_with("**") { "**" } else if here.ends_with('*') { "*" } else { "x" };
+            let there = if here.ends_with("**") {
+                "**"
+            } else if here.ends_with('*') {
+                "*"
+            } else {
+                "x"
+            };
             Mapping::new(here, there).unwrap()
         });
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.precision()));

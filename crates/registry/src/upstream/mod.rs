@@ -71,7 +71,8 @@ impl Asking {
     /// Asks on this thread's runtime.
     pub(crate) fn new(store: Arc<Store>, upstreams: Upstreams) -> Result<Self, ClientError> {
         let counts = Counts::default();
-        let sources = upstreams.list.into_iter().map(|upstream| Source::new(upstream, &counts).map(Arc::new)).collect::<Result<_, _>>()?;
+        let sources =
+            upstreams.list.into_iter().map(|upstream| Source::new(upstream, &counts).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Self {
             counts,
             mirror: upstreams.mirror,
@@ -103,7 +104,13 @@ impl Asking {
     }
 
     /// Whether an upstream is to be asked before this is answered.
-    pub(crate) fn is_due(&self, repository: &RepositoryName, reference: &Reference, here: Option<&Manifest>, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_due(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        here: Option<&Manifest>,
+        headers: &HeaderMap,
+    ) -> bool {
         // Most registries have none, and most answers were pushed.
         if self.shared.sources.is_empty() || here.is_some_and(|here| here.record.cached.is_none()) {
             return false;
@@ -112,7 +119,12 @@ impl Asking {
     }
 
     /// Brings a manifest here in line with the upstreams. After success the store has the answer, also when that is that there is none.
-    pub(crate) async fn freshen(&self, repository: &RepositoryName, reference: &Reference, here: Option<&Manifest>) -> Result<(), Failure> {
+    pub(crate) async fn freshen(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        here: Option<&Manifest>,
+    ) -> Result<(), Failure> {
         // While an upstream rests, what is here is given out at once.
         if let Some(failure) = here.and_then(|here| self.shared.resting(here)) {
             return Err(failure);

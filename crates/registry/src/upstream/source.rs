@@ -87,7 +87,12 @@ impl Source {
     }
 
     /// Counts what came of a question, and keeps in mind when it should not be asked again too soon.
-    fn judge<T>(&self, what: &str, repository: &RepositoryName, asked: Result<Option<T>, ClientError>) -> Result<Option<T>, Failure> {
+    fn judge<T>(
+        &self,
+        what: &str,
+        repository: &RepositoryName,
+        asked: Result<Option<T>, ClientError>,
+    ) -> Result<Option<T>, Failure> {
         let error = match asked {
             Ok(found) => {
                 self.counts.asked(&self.name, if found.is_some() { "found" } else { "missing" });

@@ -68,7 +68,8 @@ pub(super) async fn what_was_fetched_says_where_from(index: &dyn Index) {
     let pushed = push(index, repository, b"pushed").await;
     assert!(!index.blob(&name(repository), &pushed.sha256).await.unwrap().unwrap().cached);
     let (mine, size) = (cached(index, repository).await, text.len() as u64);
-    let mut kinds: Vec<_> = mine.iter().map(|content| (content.kind == CachedKind::Blob, content.digests[0], content.size)).collect();
+    let mut kinds: Vec<_> =
+        mine.iter().map(|content| (content.kind == CachedKind::Blob, content.digests[0], content.size)).collect();
     kinds.sort();
     assert_eq!(kinds, [(false, digest, size), (true, blob.sha256, 7)]);
     assert_eq!(index.cached_bytes().await.unwrap(), size + 7);

@@ -63,7 +63,13 @@ pub(super) fn mark_blob(
 }
 
 /// Marks a tag as one that an upstream has just named.
-pub(super) fn mark_tag(connection: &Connection, repository: i64, tag: &Tag, origin: &Origin, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn mark_tag(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    origin: &Origin,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let origin = origin_id(connection, origin)?;
     connection
         .prepare_cached(
@@ -99,9 +105,7 @@ pub(super) fn unmark_blob(connection: &Connection, repository: i64, blob: i64) -
 
 /// Whether a blob is in a repository because it was pulled.
 pub(super) fn is_cached_blob(connection: &Connection, repository: i64, blob: i64) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM cached_blobs WHERE repository_id = ?1 AND blob_id = ?2")?
-        .exists((repository, blob))
+    connection.prepare_cached("SELECT 1 FROM cached_blobs WHERE repository_id = ?1 AND blob_id = ?2")?.exists((repository, blob))
 }
 
 /// Where a tag came from; `None` when it was pushed.
@@ -151,7 +155,8 @@ fn is_named_by_pushed(connection: &Connection, repository: i64, digests: &[Diges
 /// A manifest was pushed: it, and all that it names, is no longer there because it was pulled.
 pub(super) fn adopt(connection: &Connection, repository: i64, manifest: i64) -> rusqlite::Result<()> {
     // Most repositories hold nothing of the kind.
-    let any = "SELECT 1 FROM cached_manifests WHERE repository_id = ?1 UNION ALL SELECT 1 FROM cached_blobs WHERE repository_id = ?1";
+    let any =
+        "SELECT 1 FROM cached_manifests WHERE repository_id = ?1 UNION ALL SELECT 1 FROM cached_blobs WHERE repository_id = ?1";
     if !connection.prepare_cached(any)?.exists([repository])? {
         return Ok(());
     }
@@ -184,7 +189,12 @@ pub(super) fn drop_tag(connection: &Connection, repository: &RepositoryName, tag
     let now = Timestamp::now();
     manifests::delete_tag(connection, id, tag, now)?;
     make_collectable(connection, id, now)?;
-    log(connection, "", now, &Entry { action: "evict.tag", repository: repository.as_str(), tag: Some(tag.as_str()), digest: None })?;
+    log(
+        connection,
+        "",
+        now,
+        &Entry { action: "evict.tag", repository: repository.as_str(), tag: Some(tag.as_str()), digest: None },
+    )?;
     Ok(true)
 }
 
@@ -214,11 +224,9 @@ pub(super) fn note_uses(connection: &Connection, uses: &[Use]) -> rusqlite::Resu
 pub(super) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let sum = |sql| connection.prepare_cached(sql)?.query_row([], |row| size(row, 0));
     // What was pushed to some other repository as well would stay in any case.
-    let blobs: u64 = sum(
-        "SELECT coalesce(sum(b.size), 0) FROM blobs b WHERE b.id IN (SELECT blob_id FROM cached_blobs)
+    let blobs: u64 = sum("SELECT coalesce(sum(b.size), 0) FROM blobs b WHERE b.id IN (SELECT blob_id FROM cached_blobs)
            AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = b.id AND NOT EXISTS
-                           (SELECT 1 FROM cached_blobs c WHERE c.repository_id = l.repository_id AND c.blob_id = l.blob_id))",
-    )?;
+                           (SELECT 1 FROM cached_blobs c WHERE c.repository_id = l.repository_id AND c.blob_id = l.blob_id))")?;
     Ok(blobs + sum("SELECT coalesce(sum(length(m.bytes)), 0) FROM cached_manifests c JOIN manifests m ON m.id = c.manifest_id")?)
 }
 
@@ -252,8 +260,8 @@ pub(super) fn evict(connection: &Connection, content: &[CachedContent]) -> rusql
     let now = Timestamp::now();
     let mut evicted = Evicted::default();
     // An unchanged time says that nobody used it, and a row at all that nobody pushed it, since it was found.
-    let mut blob = connection
-        .prepare_cached("SELECT 1 FROM cached_blobs WHERE repository_id = ?1 AND blob_id = ?2 AND used_at = ?3")?;
+    let mut blob =
+        connection.prepare_cached("SELECT 1 FROM cached_blobs WHERE repository_id = ?1 AND blob_id = ?2 AND used_at = ?3")?;
     let mut manifest = connection
         .prepare_cached("SELECT 1 FROM cached_manifests WHERE repository_id = ?1 AND manifest_id = ?2 AND used_at = ?3")?;
     for item in content {
@@ -277,7 +285,12 @@ pub(super) fn evict(connection: &Connection, content: &[CachedContent]) -> rusql
             }
         };
         make_collectable(connection, repository, now)?;
-        log(connection, "", now, &Entry { action, repository: item.repository.as_str(), tag: None, digest: item.digests.first() })?;
+        log(
+            connection,
+            "",
+            now,
+            &Entry { action, repository: item.repository.as_str(), tag: None, digest: item.digests.first() },
+        )?;
         evicted.count += 1;
     }
     Ok(evicted)

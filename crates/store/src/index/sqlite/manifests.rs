@@ -4,7 +4,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::{Algorithm, Digest, Need, Reference, RepositoryName, Tag};
 
-use super::{Entry, blobs, cached, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed};
+use super::{
+    Entry, blobs, cached, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed,
+};
 use crate::Timestamp;
 use crate::index::{ManifestDeletion, ManifestRecord, NewManifest, PutOutcome};
 
@@ -221,9 +223,7 @@ fn point(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now
 }
 
 fn remove_tag(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
-        .execute((repository, tag.as_str()))?;
+    connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?.execute((repository, tag.as_str()))?;
     collection::let_go(connection, manifest, now)
 }
 

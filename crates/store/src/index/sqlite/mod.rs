@@ -22,8 +22,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use wharf_oci::{Digest, Reference, RepositoryName, Tag};
 
 use super::{
-    BlobDeletion, BlobRecord, CachedContent, Change, Evicted, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome, Referrer,
-    Totals, UnheldManifest, UnnamedBlob, UploadRow, Use,
+    BlobDeletion, BlobRecord, CachedContent, Change, Evicted, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest,
+    Page, PutOutcome, Referrer, Totals, UnheldManifest, UnnamedBlob, UploadRow, Use,
 };
 use crate::{Location, Result, StoreError, Timestamp, UploadId};
 
