@@ -194,7 +194,7 @@ impl ClientError {
     }
 
     /// The pause that the registry asked for.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    pub fn pause(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,

@@ -235,7 +235,8 @@ impl<'a> Pusher<'a> {
     }
 
     async fn state(&self, repository: &RepositoryName, reference: &Reference) -> Result<State, ClientError> {
-        let fetched = self.registry.manifest(repository, reference).await?;
+        // What the registry only pulled through is nobody's work here: it is neither merged with nor kept.
+        let fetched = self.registry.manifest(repository, reference).await?.filter(|found| found.origin.is_none());
         let existing = self.existing(repository, fetched.as_ref()).await?;
         Ok(State { fetched, existing })
     }

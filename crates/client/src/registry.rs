@@ -25,6 +25,8 @@ const MANIFESTS: &str = concat!(
 );
 /// The digest of an answer's content, as the registry has it.
 const CONTENT_DIGEST: &str = "docker-content-digest";
+/// Where wharf has content from that nobody pushed to it.
+const ORIGIN: &str = "wharf-origin";
 /// Attempts at the first question. Who is not there, or no registry, is to be told soon.
 const PINGS: u32 = 3;
 
@@ -37,6 +39,8 @@ pub struct Fetched {
     pub digest: Digest,
     /// As they came.
     pub bytes: Bytes,
+    /// Where the registry itself has it from, when it was pulled through and nobody pushed it there: `docker.io/library/alpine`. Only wharf says so.
+    pub origin: Option<String>,
 }
 
 /// What must hold for a tag to be set (RFC 9110, section 13.1).
@@ -77,6 +81,8 @@ pub struct Features {
     pub conditional_push: bool,
     /// It mounts a blob from whatever repository has it, without being told which.
     pub mounts_from_any: bool,
+    /// It can be asked for what it has itself, and not for what it could have from elsewhere.
+    pub stored_only: bool,
 }
 
 /// A registry.
@@ -90,6 +96,14 @@ impl Registry {
     /// A registry that is asked as `access` says. Nothing is sent yet.
     pub fn new(access: Access, observer: Arc<dyn Observer>) -> Result<Self, ClientError> {
         Ok(Self { transport: Transport::new(access, observer)?, manner: Manner::default(), features: OnceLock::new() })
+    }
+
+    /// The same, asked only for what it has itself: what it could have from elsewhere counts as not there. To be called after [`ping`](Self::ping), for it
+    /// changes nothing with a registry that does not know the difference.
+    #[must_use]
+    pub fn stored_only(mut self) -> Self {
+        self.transport.stored_only = self.features().stored_only;
+        self
     }
 
     /// Where it is.
@@ -149,7 +163,11 @@ impl Registry {
             StatusCode::OK => {
                 let named = response.headers().get("wharf-features").and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let has = |feature: &str| named.split(',').any(|name| name.trim() == feature);
-                Ok(Features { conditional_push: has("manifest-if-match"), mounts_from_any: has("mount-from-any") })
+                Ok(Features {
+                    conditional_push: has("manifest-if-match"),
+                    mounts_from_any: has("mount-from-any"),
+                    stored_only: has("stored-only"),
+                })
             }
             StatusCode::NOT_FOUND => {
                 Err(ClientError::Protocol { origin: self.transport.origin(), what: "it does not know /v2/".to_owned() })
@@ -182,6 +200,7 @@ impl Registry {
         let declared = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = declared.split(';').next().unwrap_or_default().trim().to_owned();
         let named = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
+        let origin_header = response.headers().get(ORIGIN).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let bytes = self.transport.read(response, MAX_MANIFEST).await?;
         let (wanted, digest) = match reference {
             Reference::Digest(digest) => (Some(*digest), *digest),
@@ -190,7 +209,7 @@ impl Registry {
         if let Some(digest) = wanted.filter(|wanted| Digest::of(wanted.algorithm(), &bytes) != *wanted) {
             return Err(ClientError::Content { origin, digest });
         }
-        Ok(Some(Fetched { media_type, digest, bytes }))
+        Ok(Some(Fetched { media_type, digest, bytes, origin: origin_header }))
     }
 
     /// The digest that a tag leads to, as far as the registry says it.
@@ -294,6 +313,56 @@ impl Registry {
             return Err(ClientError::Content { origin, digest });
         }
         Ok(self.chunks(response, digest, offset - begin, expected))
+    }
+
+    /// A blob of which nothing but its digest is known: its length and its bytes, which are not compared with the digest; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] also when the registry does not say how long it is: a body that was cut could not be told from a whole one.
+    pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<(u64, Chunks)>, ClientError> {
+        let url = self.blob_url(repository, digest);
+        let what = format!("GET {}", url.path());
+        let opened = || async {
+            let scope = Scope::pull(repository);
+            let response = self.transport.follow(Ask::new(Method::GET, url.clone(), &scope)).await?;
+            let Some(size) = self.length(&Method::GET, response.status(), response.content_length())? else {
+                return match response.status() {
+                    StatusCode::NOT_FOUND => Ok(None),
+                    _ => Err(self.unexpected(&Method::GET, response).await),
+                };
+            };
+            Ok(Some((size, self.chunks(response, *digest, 0, size))))
+        };
+        self.transport.again(&what, opened).await
+    }
+
+    /// The length of a blob; `None` when there is none.
+    pub async fn blob_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, ClientError> {
+        let url = self.blob_url(repository, digest);
+        let what = format!("HEAD {}", url.path());
+        let asked = || async {
+            let scope = Scope::pull(repository);
+            let response = self.transport.follow(Ask::new(Method::HEAD, url.clone(), &scope)).await?;
+            let length = response.headers().get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+            match self.length(&Method::HEAD, response.status(), length)? {
+                Some(size) => Ok(Some(size)),
+                None if response.status() == StatusCode::NOT_FOUND => Ok(None),
+                None => Err(self.unexpected(&Method::HEAD, response).await),
+            }
+        };
+        self.transport.again(&what, asked).await
+    }
+
+    /// The length that an answer with 200 says; `None` for other answers.
+    fn length(&self, method: &Method, status: StatusCode, length: Option<u64>) -> Result<Option<u64>, ClientError> {
+        match (status, length) {
+            (StatusCode::OK, None) => {
+                let what = format!("it answered {method} of a blob without a length");
+                Err(ClientError::Protocol { origin: self.transport.origin(), what })
+            }
+            (StatusCode::OK, length) => Ok(length),
+            _ => Ok(None),
+        }
     }
 
     /// A whole blob of at most [`MAX_MANIFEST`] bytes, such as an image's configuration, compared with its digest; `None` when there is none.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{LOCATION, USER_AGENT};
+use http::header::{CACHE_CONTROL, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Body, Client, RequestBuilder, Response, Url, redirect};
 
@@ -72,6 +72,8 @@ pub(crate) struct Transport {
     base: Url,
     auth: Auth,
     pub(crate) patience: Patience,
+    /// Only what the registry has itself is asked for.
+    pub(crate) stored_only: bool,
     unverified: Unverified,
     pub(crate) observer: Arc<dyn Observer>,
 }
@@ -96,7 +98,7 @@ impl Transport {
         }
         let client = builder.build().map_err(|error| ClientError::Setup(error.into()))?;
         let auth = Auth::new(address.clone(), credentials, patience.clone());
-        Ok(Self { client, address, base, auth, patience, unverified, observer })
+        Ok(Self { client, address, base, auth, patience, stored_only: false, unverified, observer })
     }
 
     pub(crate) fn origin(&self) -> String {
@@ -182,6 +184,10 @@ impl Transport {
             let sent = self.header(&ask.url, ask.scope).await?;
             let mut headers = ask.headers.clone();
             auth::authorize(&mut headers, sent.clone());
+            if self.stored_only && ask.method.is_safe() {
+                // RFC 9111, section 5.2.1.7.
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
+            }
             let request = self.client.request(ask.method.clone(), ask.url.clone()).headers(headers).header(USER_AGENT, AGENT);
             // An upload that begins with nothing still has a length.
             let request = match (&ask.method, ask.content.is_empty()) {

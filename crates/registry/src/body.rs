@@ -13,9 +13,10 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
@@ -54,7 +55,6 @@ impl Drop for Body {
 }
 
 /// A piece of a body.
-#[derive(Debug)]
 pub(crate) enum Part {
     /// Bytes in memory.
     Memory(Bytes),
@@ -62,7 +62,12 @@ pub(crate) enum Part {
     File { file: Arc<File>, range: Range<u64> },
     /// Bytes of a mapped file.
     Mapped { map: Arc<Mapping>, range: Range<usize> },
+    /// Bytes that are still to come from elsewhere, exactly so many.
+    Coming { bytes: Coming, length: u64 },
 }
+
+/// Bytes as they come. An error ends the connection before the answer's end.
+pub(crate) type Coming = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Part {
     fn length(&self) -> u64 {
@@ -70,6 +75,7 @@ impl Part {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::File { range, .. } => range.end - range.start,
             Self::Mapped { range, .. } => range.len() as u64,
+            Self::Coming { length, .. } => *length,
         }
     }
 }
@@ -111,10 +117,24 @@ impl Body {
         self.watcher = Some(Watcher { whole: self.length, tell: Box::new(tell) });
     }
 
+    /// The next bytes of a part that is still to come; `None` when the next part is another one.
+    fn poll_coming(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let Some(Part::Coming { bytes, length }) = self.parts.front_mut().filter(|_| self.reading.is_none()) else {
+            return Poll::Ready(None);
+        };
+        let next = ready!(bytes.as_mut().poll_next(context)).unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+        *length = length.saturating_sub(next.as_ref().map_or(0, |next| next.len() as u64));
+        if *length == 0 {
+            self.parts.pop_front();
+        }
+        Poll::Ready(Some(next))
+    }
+
     /// The next bytes, or a reader that fetches them.
     fn advance(&mut self) -> io::Result<Option<Bytes>> {
         let Some(part) = self.parts.pop_front() else { return Ok(None) };
         match part {
+            Part::Coming { .. } => Err(io::Error::other("what is still to come is polled for")),
             Part::Memory(bytes) => Ok(Some(bytes)),
             Part::File { file, range } => {
                 if let Some(bytes) = read_cached(&file, &range)? {
@@ -155,6 +175,10 @@ impl HttpBody for Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(next) = ready!(self.poll_coming(context)) {
+            self.length -= next.as_ref().map_or(0, |next| next.len() as u64);
+            return Poll::Ready(Some(next.map(Frame::data)));
+        }
         loop {
             let bytes = match &mut self.reading {
                 Some(reading) => {
@@ -187,7 +211,7 @@ impl HttpBody for Body {
 }
 
 /// The whole range, if it can be had without waiting for the disk.
-fn read_cached(file: &File, range: &Range<u64>) -> io::Result<Option<Bytes>> {
+pub(crate) fn read_cached(file: &File, range: &Range<u64>) -> io::Result<Option<Bytes>> {
     #[expect(clippy::cast_possible_truncation, reason = "only short ranges are read")]
     let mut buffer = vec![0; (range.end - range.start) as usize];
     let slices = &mut [io::IoSliceMut::new(&mut buffer)];
@@ -198,7 +222,8 @@ fn read_cached(file: &File, range: &Range<u64>) -> io::Result<Option<Bytes>> {
     }
 }
 
-fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+/// The whole range, waiting for the disk.
+pub(crate) fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     #[expect(clippy::cast_possible_truncation, reason = "only short ranges are read")]
     let mut buffer = vec![0; (range.end - range.start) as usize];
     file.read_exact_at(&mut buffer, range.start)?;

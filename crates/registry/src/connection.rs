@@ -144,7 +144,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, pee
     let context = &shared.handlers;
     let mut body = RequestBody::new(incoming, &head.headers, context.limits.body_timeout);
     let is_head = head.method == Method::HEAD;
-    let endpoint = Endpoint::of(&head);
+    let endpoint = Endpoint::of(&head).map(|endpoint| context.upstreams.placed(endpoint, head.uri.query()));
     let kind = endpoint.as_ref().map_or(Kind::Invalid, Endpoint::kind);
     let (outcome, mut body) = match endpoint.and_then(|endpoint| context.policy.authorize(&endpoint).map(|()| endpoint)) {
         Ok(endpoint) if endpoint.changes() => change(shared, endpoint, head.headers.clone(), body).await,

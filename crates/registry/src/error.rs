@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use wharf_oci::{Digest, DigestError, ManifestError, NameError};
 use wharf_store::StoreError;
 
+use crate::upstream;
+
 /// Missing digests that one answer names: more than any image has layers, so that an answer does not outgrow the request.
 const MISSING_MAX: usize = 1_000;
 
@@ -125,6 +127,9 @@ pub enum ApiError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is not here, and could not be had from an upstream.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Failure),
 }
 
 impl ApiError {
@@ -154,6 +159,7 @@ impl ApiError {
             Self::Host | Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
             Self::Precondition(_) => (S::PRECONDITION_FAILED, "DENIED"),
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            Self::Upstream(failure) => failure.answer(),
             Self::Store(StoreError::Full) => (S::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
             Self::Store(StoreError::Stopped) => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Store(StoreError::Damaged { .. }) => (S::INTERNAL_SERVER_ERROR, "BLOB_DAMAGED"),

@@ -1,7 +1,7 @@
 //! The HTTP side of the registry: a request becomes one [`Endpoint`] value, one place decides whether its caller may have it, a handler answers.
 //!
 //! It implements the OCI distribution specification 1.1.1 and the additions of its development version (`tag` parameters on a push by digest, digest algorithms
-//! on uploads), and beyond it conditional manifest pushes.
+//! on uploads), and beyond it conditional manifest pushes and pulls through to other registries.
 mod access;
 mod body;
 mod conditional;
@@ -21,11 +21,13 @@ mod respond;
 mod server;
 mod socket;
 mod tls;
+mod upstream;
 
 pub use access::Policy;
 pub use endpoint::Endpoint;
 pub use error::ApiError;
 pub use server::{Limits, Monitoring, Options, Running, ServeError, serve};
+pub use upstream::{Failure as UpstreamFailure, Mapping, MappingError, Upstream, Upstreams};
 
 #[doc(hidden)]
 pub mod fuzzing {

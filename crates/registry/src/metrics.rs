@@ -17,6 +17,7 @@ use wharf_store::{Done, Store, StoreError};
 
 use crate::endpoint::Kind;
 use crate::error::ApiError;
+use crate::upstream;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -181,7 +182,7 @@ impl StoreGauges {
 
 impl Metrics {
     /// `room` is how many connections may be open at a time.
-    pub(crate) fn new(room: usize) -> Self {
+    pub(crate) fn new(room: usize, upstream: &upstream::Counts) -> Self {
         let mut registry = Registry::default();
         registry.register("wharf_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let process = Process::default();
@@ -221,6 +222,7 @@ impl Metrics {
         for cause in ["full", "damaged", "disk", "index", "stopped"] {
             drop(failures.get_or_create(&Cause { cause }));
         }
+        upstream.register(&mut registry);
         let background = Background::default();
         background.register(&mut registry);
         let store = StoreGauges::default();
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn failures_of_the_disk_and_of_the_index_are_told_apart() {
-        let metrics = Metrics::new(1);
+        let metrics = Metrics::new(1, &upstream::Counts::default());
         let failures = |cause| metrics.failures.get_or_create(&Cause { cause }).get();
         metrics.failed(&ApiError::Store(StoreError::io("reading", std::io::Error::other("a bad sector"))));
         assert_eq!((failures("disk"), failures("index")), (1, 0));

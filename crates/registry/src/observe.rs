@@ -75,7 +75,8 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
 
 /// A failure that somebody should look at. What a client did wrong is not one.
 pub(crate) fn failure(request: &Request<'_>, id: &HeaderValue, error: &ApiError) {
-    if error.answer().0.is_server_error() {
+    // What an upstream failed at was told of once, for all who waited for it.
+    if error.answer().0.is_server_error() && !matches!(error, ApiError::Upstream(_)) {
         tracing::error!(
             id = id.to_str().unwrap_or("-"), method = %request.method, path = request.uri.path(),
             error = error as &dyn std::error::Error, "a request failed"

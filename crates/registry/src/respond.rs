@@ -14,8 +14,11 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub(crate) const FEATURES: HeaderName = HeaderName::from_static("wharf-features");
 /// Manifest pushes honour preconditions.
 pub(crate) const MANIFEST_IF_MATCH: HeaderValue = HeaderValue::from_static("manifest-if-match");
-/// All of them: preconditions, and mounting a blob from whatever repository has it, when no `from` is given.
-pub(crate) const ALL_FEATURES: HeaderValue = HeaderValue::from_static("manifest-if-match, mount-from-any");
+/// All of them: preconditions; mounting a blob from whatever repository has it, when no `from` is given; and `Cache-Control: only-if-cached`, with which upstreams
+/// are not asked.
+pub(crate) const ALL_FEATURES: HeaderValue = HeaderValue::from_static("manifest-if-match, mount-from-any, stored-only");
+/// Where content came from that nobody pushed here: `docker.io/library/alpine`.
+pub(crate) const ORIGIN: HeaderName = HeaderName::from_static("wharf-origin");
 /// The UUID of an upload, as the reference implementation sends it.
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Correlates an answer with a log line.
@@ -93,6 +96,12 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
         }
         ApiError::TooManyUploads => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        ApiError::Upstream(failure) => {
+            if let Some(pause) = failure.retry_after() {
+                // In whole seconds, and never sooner than it said.
+                headers.insert(header::RETRY_AFTER, (pause.as_secs() + u64::from(pause.subsec_nanos() > 0)).into());
+            }
         }
         _ => {}
     }

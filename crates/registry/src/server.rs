@@ -24,6 +24,7 @@ use crate::connection::{self, Shared};
 use crate::control::{self, Identity};
 use crate::handlers;
 use crate::metrics::Metrics;
+use crate::upstream::{self, Upstreams};
 
 /// Threads of one worker that wait for the disk: enough to keep one busy, and few enough that a hundred uploads at once do not each bring stacks and
 /// allocator caches of their own.
@@ -72,6 +73,8 @@ pub struct Options {
     pub owner: Option<StdUnixListener>,
     /// What everybody may do.
     pub policy: Policy,
+    /// Where to look for what is not here.
+    pub upstreams: Upstreams,
     /// Bounds.
     pub limits: Limits,
     /// Whether an index may name manifests that the repository does not hold.
@@ -126,17 +129,19 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
         0 => default_connections(),
         most => most,
     };
+    let upstreams = upstream::Asking::new(store.clone(), options.upstreams).map_err(io::Error::other)?;
     let shared = Arc::new(Shared {
+        metrics: Metrics::new(room, &upstreams.counts),
         handlers: handlers::Context {
             store: store.clone(),
             policy: options.policy,
+            upstreams,
             limits: options.limits,
             sparse: options.sparse_indexes,
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
             nobody: "".into(),
         },
         tls: options.tls.map(TlsAcceptor::from),
-        metrics: Metrics::new(room),
         extra_headers: options.extra_headers,
         access_log: options.access_log,
     });

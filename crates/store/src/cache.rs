@@ -153,7 +153,7 @@ mod tests {
 
     fn blob(size: usize) -> Answer {
         let record = Arc::new(crate::BlobRecord::for_test(size as u64));
-        Answer::Blob(Blob { record, content: Content::Memory(vec![0; size].into()), kept: Arc::default() })
+        Answer::Blob(Blob { record, content: Content::Memory(vec![0; size].into()), kept: Arc::default(), used: None })
     }
 
     fn seen(hot: &Hot, key: &str) -> Seen {

@@ -11,6 +11,7 @@
 mod aliases;
 mod blobs;
 mod bookkeeping;
+mod cached;
 mod collection;
 mod content;
 mod manifests;
@@ -76,6 +77,12 @@ pub async fn index<F: Future<Output = Arc<dyn Index>>>(index: Arc<dyn Index>, re
     aliases::a_name_added_after_the_verdict_saves_a_blob(&*index).await;
     aliases::a_blob_is_mounted_by_either_digest(&*index).await;
     aliases::manifests_hold_by_either_digest(&*index).await;
+    cached::what_was_fetched_says_where_from(&*index).await;
+    cached::the_collector_leaves_it_alone(&*index).await;
+    cached::pushed_names_win(&*index).await;
+    cached::a_push_adopts_what_it_names(&*index).await;
+    cached::the_least_used_goes_first(&*index).await;
+    cached::content_pushed_elsewhere_stays(&*index).await;
     bookkeeping::names_are_in_byte_order(&*index).await;
     bookkeeping::what_waits_longest_is_verified_first(&*index).await;
     bookkeeping::what_is_idle_longest_expires_first(&*index).await;

@@ -7,13 +7,16 @@
 //! * A blob can be read only if its digest was verified while it was written, and its length is checked again whenever it is opened.
 //! * A manifest, its tags and its place among the referrers of its subject become visible in one step, or not at all.
 //! * Collection runs beside pushes. What a caller was told exists ([`Store::leased_blob`], [`Store::mount`], a finished upload) stays for a lease's time.
+//! * What came from an upstream is kept for as long as there is room for it, and never replaces what was pushed.
 //! * Memory does not grow with the size of a blob, and nothing is scanned before the store can answer.
 mod blobs;
 mod cache;
+mod cached;
 mod collect;
 #[doc(hidden)]
 pub mod conformance;
 mod error;
+mod evict;
 mod index;
 mod kept;
 mod leases;
@@ -29,8 +32,9 @@ pub use blobs::{BlobStore, Content, Feed, Files, Location, Staging};
 pub use collect::{CollectOptions, Collected, Held, Progress};
 pub use error::{Result, StoreError};
 pub use index::{
-    BlobDeletion, BlobRecord, Change, Condition, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, Place,
-    PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob, UploadRow,
+    BlobDeletion, BlobRecord, Cached, CachedContent, CachedKind, Change, Condition, Evicted, Index, ManifestDeletion,
+    ManifestRecord, NewBlob, NewManifest, Origin, Page, Place, PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob,
+    UploadRow, Use,
 };
 pub use kept::Kept;
 pub use options::Options;

@@ -1,18 +1,30 @@
 //! Background work: what has to be done now and then, and what takes long.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::{Options, Result, Store, StoreError, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Time between looks whether what is cached fits.
+const EVICT_TURN: Duration = Duration::from_secs(1);
 /// The longest time between two turns of scrubbing.
 const SCRUB_TURN: Duration = Duration::from_secs(600);
 
 impl Store {
-    /// Background work, until the future is dropped: settles idle uploads, deletes freed bytes, ends stale sessions, collects, scrubs. Collecting and scrubbing may
-    /// take long, and what others rely on is due in the meantime, so each kind has its own turns.
+    /// Background work, until the future is dropped: settles idle uploads, deletes freed bytes, ends stale sessions, collects, evicts, scrubs. Collecting and scrubbing
+    /// may take long, and what others rely on is due in the meantime, so each kind has its own turns.
     pub async fn maintain(&self) {
-        tokio::join!(self.keep_house(), self.keep_collecting(), self.keep_scrubbing());
+        tokio::join!(self.keep_house(), self.keep_collecting(), self.keep_evicting(), self.keep_scrubbing());
+    }
+
+    async fn keep_evicting(&self) {
+        loop {
+            tokio::time::sleep(EVICT_TURN).await;
+            if self.grew.load(Ordering::Relaxed) {
+                self.evict().await.map_or_else(|error| self.report(&error), drop);
+            }
+        }
     }
 
     async fn keep_collecting(&self) {
@@ -64,6 +76,7 @@ impl Store {
             self.uploads.settle(false).await;
         }
         if due.minute.is_due() {
+            self.save_uses().await?;
             let active = self.uploading().await?;
             self.leases.prune(|repository| active.get(repository).copied());
             if let Some(history) = self.options.history {

@@ -19,6 +19,8 @@ pub struct Options {
     pub inline: usize,
     /// Bytes of disk that uploads leave free, so that deletes and other programs find room.
     pub min_free: u64,
+    /// Bytes of what came from upstreams and was not pushed. Beyond that, what was not used for longest goes.
+    pub upstream_cache: u64,
     /// Bytes of memory for answers that are asked for often.
     pub cache: usize,
     /// Time after which a blob is read again and compared with its digest; `None` for never.
@@ -40,6 +42,7 @@ impl Default for Options {
             upload_expiry: Some(24 * HOUR),
             inline: 4 << 10,
             min_free: 64 << 20,
+            upstream_cache: 10 << 30,
             cache: 8 << 20,
             scrub_every: Some(30 * 24 * HOUR),
             scrub_rate: 20 << 20,

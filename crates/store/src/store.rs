@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use tokio::sync::Notify;
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
 
 use crate::cache::{Answer, Hot, blob_key, manifest_key};
+use crate::cached::{Used, Uses};
 use crate::collect::Collected;
 use crate::index::{
-    BlobDeletion, BlobRecord, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, Place, PutOutcome, Referrer,
-    Sqlite, Totals,
+    BlobDeletion, BlobRecord, CachedKind, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Origin, Page, Place,
+    PutOutcome, Referrer, Sqlite, Totals, Use,
 };
 use crate::leases::Leases;
 use crate::uploads::{FinishError, Upload, UploadId, Uploads};
@@ -47,6 +49,8 @@ pub struct Blob {
     pub content: Content,
     /// What its reader makes of it.
     pub kept: Arc<Kept>,
+    /// How its use is noted, when it is cached.
+    pub(crate) used: Option<Arc<Used>>,
 }
 
 /// A manifest, found.
@@ -56,6 +60,8 @@ pub struct Manifest {
     pub record: Arc<ManifestRecord>,
     /// What its reader makes of it.
     pub kept: Arc<Kept>,
+    /// How its use is noted, when it is cached.
+    pub(crate) used: Option<Arc<Used>>,
 }
 
 /// See the crate's documentation for what a store promises.
@@ -76,6 +82,9 @@ pub struct Store {
     pub(crate) done: Mutex<Done>,
     pub(crate) swept: std::sync::atomic::AtomicBool,
     pub(crate) freed: Notify,
+    pub(crate) uses: Uses,
+    /// Something was cached, and there may be too much of it now.
+    pub(crate) grew: AtomicBool,
     space: Mutex<Option<(Instant, Option<u64>)>>,
 }
 
@@ -112,6 +121,9 @@ impl Store {
             done: Mutex::default(),
             swept: false.into(),
             freed: Notify::new(),
+            uses: Uses::default(),
+            // There may be too much from before, or less may be allowed now.
+            grew: true.into(),
             space: Mutex::default(),
         })
     }
@@ -161,7 +173,10 @@ impl Store {
     /// The blob, opened and of the right length, if the repository holds it.
     pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Blob>> {
         let seen = match blob_key(repository, digest, |key| self.hot.get(key)) {
-            Ok(Answer::Blob(blob)) if is_whole(&blob.content, blob.record.size) => return Ok(Some(blob)),
+            Ok(Answer::Blob(blob)) if is_whole(&blob.content, blob.record.size) => {
+                blob.used.iter().for_each(|used| self.uses.note(used));
+                return Ok(Some(blob));
+            }
             Ok(_) => None,
             Err(seen) => Some(seen),
         };
@@ -169,7 +184,10 @@ impl Store {
         for _ in 0..3 {
             let Some(record) = self.index.blob(repository, digest).await? else { return Ok(None) };
             if let Some(content) = self.open_blob(&record).await? {
-                let blob = Blob { record: Arc::new(record), content, kept: Arc::default() };
+                let what = || Use { repository: repository.clone(), digest: record.sha256, kind: CachedKind::Blob };
+                let used = record.cached.then(|| Used::new(what()));
+                used.iter().for_each(|used| self.uses.note(used));
+                let blob = Blob { record: Arc::new(record), content, kept: Arc::default(), used };
                 if let Some(seen) = seen {
                     blob_key(repository, digest, |key| self.hot.keep(key, Answer::Blob(blob.clone()), seen));
                 }
@@ -282,12 +300,18 @@ impl Store {
     /// The manifest under a tag or digest.
     pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Manifest>> {
         let seen = match manifest_key(repository, reference, |key| self.hot.get(key)) {
-            Ok(Answer::Manifest(manifest)) => return Ok(Some(manifest)),
+            Ok(Answer::Manifest(manifest)) => {
+                manifest.used.iter().for_each(|used| self.uses.note(used));
+                return Ok(Some(manifest));
+            }
             Ok(Answer::Blob(_)) => return Ok(None),
             Err(seen) => seen,
         };
         let Some(record) = self.index.manifest(repository, reference).await? else { return Ok(None) };
-        let manifest = Manifest { record: Arc::new(record), kept: Arc::default() };
+        let what = || Use { repository: repository.clone(), digest: record.digest, kind: CachedKind::Manifest };
+        let used = record.cached.as_ref().map(|_| Used::new(what()));
+        used.iter().for_each(|used| self.uses.note(used));
+        let manifest = Manifest { record: Arc::new(record), kept: Arc::default(), used };
         manifest_key(repository, reference, |key| self.hot.keep(key, Answer::Manifest(manifest.clone()), seen));
         Ok(Some(manifest))
     }
@@ -295,13 +319,18 @@ impl Store {
     /// Stores a manifest and moves its tags, all or nothing.
     pub async fn put_manifest(&self, manifest: NewManifest) -> Result<PutOutcome> {
         let (repository, sha256) = (manifest.repository.clone(), manifest.sha256);
-        let taken = self.leases.take(&repository, &sha256).await;
+        // Of what came from an upstream nobody relies on anything.
+        let is_pushed = manifest.origin.is_none();
+        let taken = if is_pushed { Some(self.leases.take(&repository, &sha256).await) } else { None };
         let tags = manifest.tags.clone().into_iter().map(Reference::Tag);
         let names: Vec<_> = tags.chain([manifest.sha256, manifest.sha512].map(Reference::Digest)).collect();
         let outcome = self.index.put_manifest(manifest).await?;
         match outcome {
             PutOutcome::Stored => self.forget_manifest(&repository, names),
-            _ => self.leases.give_back(&repository, &sha256, taken),
+            _ => taken.into_iter().for_each(|taken| self.leases.give_back(&repository, &sha256, taken)),
+        }
+        if !is_pushed {
+            self.grew.store(true, Ordering::Relaxed);
         }
         Ok(outcome)
     }
@@ -396,16 +425,30 @@ impl Store {
     pub async fn finish_upload(
         &self,
         repository: &RepositoryName,
+        upload: Upload,
+        digest: &Digest,
+        actor: &Arc<str>,
+    ) -> Result<Arc<BlobRecord>, FinishError> {
+        self.finish(repository, upload, digest, actor, None).await
+    }
+
+    /// As [`Store::finish_upload`]; with an origin for content that nobody pushed, without a lease.
+    pub(crate) async fn finish(
+        &self,
+        repository: &RepositoryName,
         mut upload: Upload,
         digest: &Digest,
         actor: &Arc<str>,
+        origin: Option<&Origin>,
     ) -> Result<Arc<BlobRecord>, FinishError> {
         let verified = match upload.verify(digest).await {
             Err(FinishError::Store(StoreError::Full)) => return Err(self.give_up(upload).await.into()),
             verified => verified?,
         };
-        let _ = self.leases.take(repository, digest).await;
-        let _ = self.leases.take(repository, &verified.sha256).await;
+        if origin.is_none() {
+            let _ = self.leases.take(repository, digest).await;
+            let _ = self.leases.take(repository, &verified.sha256).await;
+        }
         let new = NewBlob {
             repository: repository.clone(),
             sha256: verified.sha256,
@@ -415,6 +458,7 @@ impl Store {
             // Whether or not the session is known to be recorded: a row that outlived it would in time take the blob's bytes along.
             upload: Some(upload.id()),
             actor: actor.clone(),
+            origin: origin.cloned(),
         };
         let record = match self.index.commit_blob(new.clone()).await {
             Err(StoreError::Full) => return Err(self.give_up(upload).await.into()),
@@ -492,6 +536,9 @@ impl Store {
     /// Stops: syncs unfinished uploads, so that they go on after the next start, and closes the index.
     pub async fn close(&self) {
         self.uploads.settle(true).await;
+        if let Err(error) = self.save_uses().await {
+            tracing::warn!(%error, "cannot note what was used");
+        }
         if self.leases.len() > 0
             && let Err(error) = self.index.beat().await
         {

@@ -24,6 +24,7 @@ mod storage;
 mod summary;
 mod tls;
 mod ui;
+mod upstreams;
 mod url;
 
 use std::process::ExitCode;

@@ -77,6 +77,7 @@ fn options(config: &Config) -> Options {
         upload_expiry: config.upload_expire,
         inline: usize::try_from(config.storage.inline.0).unwrap_or(usize::MAX),
         min_free: config.storage.min_free.0,
+        upstream_cache: config.upstreams.cache_size.0,
         cache: number(config.cache_size.0),
         scrub_every: config.scrub.interval,
         scrub_rate: config.scrub.rate.0,

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use wharf_oci::{Digest, RepositoryName};
-use wharf_store::{Blob, BlobDeletion, Content, StoreError};
+use wharf_store::{BlobDeletion, Content, StoreError};
 
 use super::{Answer, Context};
 use crate::body::{Body, MAPPED_FROM, Mapping, Part};
@@ -31,15 +32,50 @@ pub(super) async fn read(
     } else {
         context.store.blob(repository, digest).await?
     };
-    let Some(blob) = blob else { return Err(ApiError::BlobUnknown(*digest)) };
-    let size = blob.record.size;
+    let Some(blob) = blob else { return coming(context, repository, digest, headers, head).await };
+    if blob.record.cached {
+        context.upstreams.counts.hits.inc();
+    }
+    let derived = blob.kept.get_or_make(|| Derived::new(digest));
+    let part = |range: &Range<u64>| derived.part(&blob.content, range);
+    answer(context, digest, blob.record.size, derived.head.clone(), headers, head, &part)
+}
+
+/// A blob that is not here, as it comes from upstream.
+async fn coming(context: &Context, repository: &RepositoryName, digest: &Digest, headers: &HeaderMap, head: bool) -> Answer {
+    let unknown = || ApiError::BlobUnknown(*digest);
+    if head {
+        // Who is about to push asks for every blob, and no upstream needs to know of those; and one that is told of a blob leaves it out.
+        let asks = context.upstreams.mirror || !context.policy.may_push();
+        let size = if asks { context.upstreams.blob_size(repository, digest, headers).await? } else { None };
+        let nothing = |_: &Range<u64>| Ok(Part::Memory(Bytes::new()));
+        return answer(context, digest, size.ok_or_else(unknown)?, common_head(digest), headers, head, &nothing);
+    }
+    let growing = context.upstreams.blob(repository, digest, headers).await?.ok_or_else(unknown)?;
+    let size = growing.size().await?.ok_or_else(unknown)?;
+    let part =
+        |range: &Range<u64>| Ok(Part::Coming { bytes: Box::pin(growing.read(range.clone())), length: range.end - range.start });
+    answer(context, digest, size, common_head(digest), headers, head, &part)
+}
+
+/// Hands out a part of a blob.
+type Parts<'a> = &'a (dyn Fn(&Range<u64>) -> Result<Part, ApiError> + Sync);
+
+fn answer(
+    context: &Context,
+    digest: &Digest,
+    size: u64,
+    common: HeaderMap,
+    headers: &HeaderMap,
+    head: bool,
+    part: Parts<'_>,
+) -> Answer {
     let status = match conditional::of_read(headers, digest) {
         Verdict::Send => StatusCode::OK,
         Verdict::NotModified => StatusCode::NOT_MODIFIED,
         Verdict::Failed => return Err(ApiError::Precondition(Some(*digest))),
     };
-    let derived = blob.kept.get_or_make(|| Derived::new(digest));
-    let mut response = respond::with(status, derived.head.clone());
+    let mut response = respond::with(status, common);
     if status == StatusCode::NOT_MODIFIED {
         response.headers_mut().remove(header::CONTENT_TYPE);
         return Ok(response);
@@ -55,12 +91,21 @@ pub(super) async fn read(
         Selection::Whole if head => {
             response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
         }
-        Selection::Whole => *response.body_mut() = Body::new([derived.part(&blob.content, &(0..size))?]),
-        Selection::Parts(ranges) => partial(&mut response, &blob, derived, &ranges)?,
+        Selection::Whole => *response.body_mut() = Body::new([part(&(0..size))?]),
+        Selection::Parts(ranges) => partial(&mut response, size, &ranges, part)?,
         Selection::Unsatisfiable => return Err(ApiError::Range(size)),
         Selection::TooMany => return Err(ApiError::TooManyRanges(context.limits.ranges)),
     }
     Ok(response)
+}
+
+fn common_head(digest: &Digest) -> HeaderMap {
+    let mut head = respond::common();
+    respond::name_content(&mut head, digest);
+    head.insert(header::CONTENT_TYPE, BINARY);
+    head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    head.insert(header::CACHE_CONTROL, FOR_EVER);
+    head
 }
 
 /// What is made of a blob once and kept with it.
@@ -73,12 +118,7 @@ struct Derived {
 
 impl Derived {
     fn new(digest: &Digest) -> Self {
-        let mut head = respond::common();
-        respond::name_content(&mut head, digest);
-        head.insert(header::CONTENT_TYPE, BINARY);
-        head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        head.insert(header::CACHE_CONTROL, FOR_EVER);
-        Self { head, mapping: OnceLock::new() }
+        Self { head: common_head(digest), mapping: OnceLock::new() }
     }
 
     fn part(&self, content: &Content, range: &Range<u64>) -> Result<Part, ApiError> {
@@ -103,14 +143,13 @@ impl Derived {
 }
 
 /// 206 with one range as it is, or several as `multipart/byteranges` (RFC 9110, section 14.6).
-fn partial(response: &mut Response<Body>, blob: &Blob, derived: &Derived, ranges: &[Range<u64>]) -> Result<(), ApiError> {
+fn partial(response: &mut Response<Body>, size: u64, ranges: &[Range<u64>], part: Parts<'_>) -> Result<(), ApiError> {
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    let (content, size) = (&blob.content, blob.record.size);
     let body = match ranges {
         [range] => {
             let value = respond::value(format!("bytes {}-{}/{size}", range.start, range.end - 1));
             response.headers_mut().insert(header::CONTENT_RANGE, value);
-            Body::new([derived.part(content, range)?])
+            Body::new([part(range)?])
         }
         ranges => {
             let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
@@ -123,7 +162,7 @@ fn partial(response: &mut Response<Body>, blob: &Blob, derived: &Derived, ranges
                     range.end - 1
                 );
                 parts.push(Part::Memory(heading.into()));
-                parts.push(derived.part(content, range)?);
+                parts.push(part(range)?);
             }
             parts.push(Part::Memory(format!("\r\n--{boundary}--\r\n").into()));
             let kind = respond::value(format!("multipart/byteranges; boundary={boundary}"));

@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::conditional::{self, Verdict};
 use crate::error::ApiError;
 use crate::incoming::RequestBody;
-use crate::respond;
+use crate::{respond, upstream};
 
 /// Bytes of a manifest from which reading and hashing it, some milliseconds a megabyte, would keep the worker's other connections waiting.
 const LARGE: usize = 64 << 10;
@@ -23,12 +23,18 @@ pub(super) async fn read(
     headers: &HeaderMap,
     head: bool,
 ) -> Answer {
-    // Who asks whether a manifest is there may be about to push an index that names it.
-    let manifest = if head && context.policy.may_push() {
-        context.store.leased_manifest(repository, reference).await?
-    } else {
-        context.store.manifest(repository, reference).await?
-    };
+    let mut manifest = here(context, repository, reference, head).await?;
+    let mut is_stale = false;
+    if context.upstreams.is_due(repository, reference, manifest.as_ref(), headers) {
+        match context.upstreams.freshen(repository, reference, manifest.as_ref()).await {
+            Ok(()) => manifest = here(context, repository, reference, head).await?,
+            // What there is, though it may be old, is better than nothing.
+            Err(_) if manifest.is_some() => is_stale = true,
+            Err(failure) => return Err(failure.into()),
+        }
+    } else if manifest.as_ref().is_some_and(|manifest| manifest.record.cached.is_some()) {
+        context.upstreams.counts.hits.inc();
+    }
     let Some(manifest) = manifest else {
         return Err(unknown(context, repository, reference).await?);
     };
@@ -42,10 +48,17 @@ pub(super) async fn read(
         let mut headers = respond::common();
         respond::name_content(&mut headers, &record.digest);
         headers.insert(header::CONTENT_TYPE, respond::value(record.media_type.clone()));
+        if let Some(cached) = &record.cached {
+            headers.insert(respond::ORIGIN, respond::value(cached.origin.to_string()));
+        }
         Head(headers)
     });
     let mut response = respond::with(status, common.clone());
     let headers = response.headers_mut();
+    if is_stale {
+        context.upstreams.counts.stale.inc();
+        headers.insert(header::WARNING, upstream::STALE);
+    }
     if status == StatusCode::NOT_MODIFIED {
         headers.remove(header::CONTENT_TYPE);
     } else if head {
@@ -54,6 +67,21 @@ pub(super) async fn read(
         *response.body_mut() = Body::full(record.bytes.clone());
     }
     Ok(response)
+}
+
+/// The manifest, as far as the registry has it.
+async fn here(
+    context: &Context,
+    repository: &RepositoryName,
+    reference: &Reference,
+    head: bool,
+) -> Result<Option<wharf_store::Manifest>, StoreError> {
+    // Who asks whether a manifest is there may be about to push an index that names it.
+    if head && context.policy.may_push() {
+        context.store.leased_manifest(repository, reference).await
+    } else {
+        context.store.manifest(repository, reference).await
+    }
 }
 
 /// The headers of every answer about one manifest.
@@ -116,6 +144,7 @@ pub(super) async fn put(
         conditions,
         sparse: context.sparse,
         actor: context.nobody.clone(),
+        origin: None,
     };
     match context.store.put_manifest(new).await? {
         PutOutcome::Stored => {}

@@ -17,11 +17,13 @@ use crate::error::ApiError;
 use crate::incoming::RequestBody;
 use crate::respond;
 use crate::server::Limits;
+use crate::upstream;
 
 /// What every handler works with.
 pub(crate) struct Context {
     pub(crate) store: Arc<Store>,
     pub(crate) policy: Policy,
+    pub(crate) upstreams: upstream::Asking,
     pub(crate) limits: Limits,
     /// An index may name manifests that the repository does not hold.
     pub(crate) sparse: bool,
@@ -48,6 +50,9 @@ pub(crate) async fn handle(
     body: &mut RequestBody,
     head: bool,
 ) -> Answer {
+    if context.upstreams.mirror && endpoint.changes() {
+        return Err(ApiError::NotAllowed("this registry mirrors another one; what is to be in it has to be pushed there"));
+    }
     match endpoint {
         Endpoint::ReadManifest(repository, reference) => manifests::read(context, &repository, &reference, headers, head).await,
         Endpoint::ReadBlob(repository, digest) => blobs::read(context, &repository, &digest, headers, head).await,

@@ -291,6 +291,10 @@ impl Staging for StagedFile {
         data.and(name.map_err(|error| StoreError::io("syncing the folder of a blob", error)))
     }
 
+    fn file(&self) -> Option<Arc<File>> {
+        Some(self.file.clone())
+    }
+
     async fn read_back(&mut self, mut each: Feed) -> Result<()> {
         let (path, length) = (self.path.clone(), self.written);
         blocking("reading a blob back", move || {

@@ -71,6 +71,9 @@ pub trait Staging: Send + Sync {
     /// second attempt would succeed without the bytes that the first one lost.
     async fn sync(&mut self) -> Result<()>;
 
+    /// The file that grows by what is written, open for reading; `None` where an unfinished object cannot be read.
+    fn file(&self) -> Option<Arc<File>>;
+
     /// Reads what was written from its start, calling `each` in order.
     async fn read_back(&mut self, each: Feed) -> Result<()>;
 }

@@ -19,6 +19,7 @@ async fn push_by_sha512(index: &dyn Index, repository: &str, content: &[u8]) -> 
         place: Place::Store(Location(uuid::Uuid::new_v4().to_string())),
         upload: None,
         actor: actor(),
+        origin: None,
     };
     index.commit_blob(blob).await.unwrap()
 }

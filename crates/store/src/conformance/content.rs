@@ -30,6 +30,7 @@ pub(super) async fn push(index: &dyn Index, repository: &str, content: &[u8]) ->
         place: Place::Store(Location(uuid::Uuid::new_v4().to_string())),
         upload: None,
         actor: actor(),
+        origin: None,
     };
     index.commit_blob(blob).await.unwrap()
 }
@@ -52,6 +53,7 @@ pub(super) fn manifest(repository: &str, json: &str, tags: &[&str]) -> NewManife
         conditions: Vec::new(),
         sparse: false,
         actor: actor(),
+        origin: None,
     }
 }
 
@@ -160,6 +162,7 @@ pub(super) async fn few_bytes_may_be_kept_in_the_index(index: &dyn Index) {
         place,
         upload: None,
         actor: actor(),
+        origin: None,
     };
     let inside = Place::Index(Bytes::from_static(content));
     let blob = async || index.blob(&name("few"), &digest).await.unwrap().map(|record| record.place);

@@ -389,6 +389,7 @@ pub(super) async fn an_empty_repository_is_forgotten_or_used(index: &Arc<dyn Ind
                 place: Place::Store(Location(uuid::Uuid::new_v4().to_string())),
                 upload: None,
                 actor: actor(),
+                origin: None,
             };
             let record = at_once(round, async move { pusher.commit_blob(new).await.unwrap() }, forget).await.0;
             assert_eq!(blob(&*index, &repository, &record.sha256).await, Some(record));

@@ -62,6 +62,7 @@ pub(super) async fn a_finished_session_is_gone(index: &dyn Index) {
         place: Place::Store(upload.location.clone()),
         upload: Some(upload.id),
         actor: actor(),
+        origin: None,
     };
     let record = index.commit_blob(blob).await.unwrap();
     assert_eq!(record.place, Place::Store(upload.location.clone()));

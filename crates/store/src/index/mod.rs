@@ -1,5 +1,6 @@
 //! The index: everything a registry knows but the bytes of its blobs.
 
+mod cached;
 mod sqlite;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use wharf_oci::{Digest, Manifest, Reference, RepositoryName, SavedState, Tag};
 
 use crate::{Location, Result, Timestamp, UploadId};
 
+pub use cached::{Cached, CachedContent, CachedKind, Evicted, Origin, Use};
 pub use sqlite::Sqlite;
 
 /// Where a blob's bytes are.
@@ -41,12 +43,14 @@ pub struct BlobRecord {
     pub size: u64,
     /// Where the bytes are.
     pub place: Place,
+    /// It is in this repository because it was pulled through, and nobody pushed it.
+    pub cached: bool,
 }
 
 impl BlobRecord {
     #[cfg(test)]
     pub(crate) fn for_test(size: u64) -> Self {
-        Self { sha256: Digest::sha256(b""), size, place: Place::Store(Location("000/x".into())) }
+        Self { sha256: Digest::sha256(b""), size, place: Place::Store(Location("000/x".into())), cached: false }
     }
 }
 
@@ -67,6 +71,8 @@ pub struct NewBlob {
     pub upload: Option<UploadId>,
     /// Who pushes, for the change log.
     pub actor: Arc<str>,
+    /// Where it came from, when nobody pushed it.
+    pub origin: Option<Origin>,
 }
 
 /// What became of a request to remove a blob from a repository.
@@ -92,6 +98,8 @@ pub struct ManifestRecord {
     pub media_type: String,
     /// The exact bytes.
     pub bytes: Bytes,
+    /// Where the tag that it was asked for by, or the manifest itself, came from; `None` when it was pushed.
+    pub cached: Option<Cached>,
 }
 
 /// A precondition on what a tag or digest names now (RFC 9110, sections 13.1.1 and 13.1.2).
@@ -131,12 +139,14 @@ pub struct NewManifest {
     pub sha512: Digest,
     /// Tags that point at it afterwards.
     pub tags: Vec<Tag>,
-    /// Preconditions, on each tag, or without tags on the manifest itself.
+    /// Preconditions, on each tag, or without tags on the manifest itself. To them a tag that came from an upstream is what it is, and also nothing.
     pub conditions: Vec<Condition>,
     /// Whether an index may name manifests that the repository does not hold.
     pub sparse: bool,
     /// Who pushes, for the change log.
     pub actor: Arc<str>,
+    /// Where it came from, when nobody pushed it. It may then name what the repository does not hold (yet), and tags that were pushed are left as they are.
+    pub origin: Option<Origin>,
 }
 
 /// What became of a manifest push.
@@ -231,7 +241,8 @@ pub struct Change {
     pub at: Timestamp,
     /// Who.
     pub actor: String,
-    /// What: `blob.link`, `blob.delete`, `manifest.put`, `manifest.delete`, `tag.put`, `tag.delete`, `collect.manifest`, `collect.blob`, `blob.damaged`.
+    /// What: `blob.link`, `blob.delete`, `manifest.put`, `manifest.delete`, `tag.put`, `tag.delete`, `collect.manifest`, `collect.blob`, `blob.damaged`; of what
+    /// comes from an upstream `cache.blob`, `cache.manifest`, `cache.tag`, `evict.blob`, `evict.manifest`, `evict.tag`.
     pub action: String,
     /// Where.
     pub repository: String,
@@ -393,6 +404,19 @@ pub trait Index: Send + Sync + 'static {
     async fn buried(&self, locations: Vec<Location>) -> Result<()>;
     /// Those of these places that neither a blob nor an upload session nor the list of the doomed knows.
     async fn unknown_locations(&self, locations: Vec<Location>) -> Result<Vec<Location>>;
+
+    /// Notes that the upstream still has the same under a tag that came from it. May be lost with the machine's power.
+    async fn tag_checked(&self, repository: &RepositoryName, tag: &Tag) -> Result<()>;
+    /// Removes a tag if it came from an upstream. Answers whether it did.
+    async fn drop_cached_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool>;
+    /// Notes that cached content was used now. May be lost with the machine's power.
+    async fn used(&self, uses: Vec<Use>) -> Result<()>;
+    /// Bytes of everything that is here only because it was pulled. Not for a request path: it reads whole tables.
+    async fn cached_bytes(&self) -> Result<u64>;
+    /// Cached content, the longest unused first.
+    async fn least_used(&self, limit: usize) -> Result<Vec<CachedContent>>;
+    /// Removes those of these that are still cached and were not used meanwhile, with the tags that lead to them.
+    async fn evict(&self, content: Vec<CachedContent>) -> Result<Evicted>;
 
     /// Blobs that were not verified since `before`, the longest first.
     async fn unverified(&self, before: Timestamp, limit: usize) -> Result<Vec<BlobRecord>>;

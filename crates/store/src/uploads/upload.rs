@@ -1,5 +1,6 @@
 //! The right to write to an upload session, and the way of its bytes: hashed and written piece by piece while the next ones arrive.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -53,6 +54,8 @@ pub struct Upload {
     turn: u64,
     buffer: BytesMut,
     writing: Option<Writing>,
+    /// The file that grows, once there is one.
+    file: Option<Arc<File>>,
     /// What a dropped one left to be finished. Dropped itself, as a runtime does at its end, it leaves nothing.
     is_rest: bool,
 }
@@ -66,7 +69,7 @@ pub(crate) struct Verified {
 
 impl Upload {
     pub(super) fn new(uploads: Arc<Uploads>, session: Arc<Session>, state: OwnedMutexGuard<State>, turn: u64) -> Self {
-        Self { uploads, session, state: Some(state), turn, buffer: BytesMut::new(), writing: None, is_rest: false }
+        Self { uploads, session, state: Some(state), turn, buffer: BytesMut::new(), writing: None, file: None, is_rest: false }
     }
 
     /// Its name.
@@ -132,6 +135,7 @@ impl Upload {
             Some(staging) => staging,
             None => uploads.blobs.stage(&session.location, 0).await?.ok_or(StoreError::Stopped)?,
         };
+        let file = staging.file();
         let length = piece.len() as u64;
         let mut hasher = state.hasher.clone();
         session.touch();
@@ -150,8 +154,15 @@ impl Upload {
                 Err(_) => (Err(StoreError::Stopped), staging, Hasher::new(Algorithm::Sha256)),
             }
         });
+        self.file = file;
         self.writing = Some(Writing { task, length });
         Ok(())
+    }
+
+    /// What can be read already: the file that grows, and how many bytes of it are there. Those after them are on their way.
+    pub fn readable(&mut self) -> Option<(Arc<File>, u64)> {
+        let written = self.state().written;
+        self.file.clone().map(|file| (file, written))
     }
 
     /// Waits for the piece under way. After an error the session is gone: what lies at the end of its file is not known.
@@ -281,6 +292,7 @@ impl Drop for Upload {
             turn: self.turn,
             buffer: std::mem::take(&mut self.buffer),
             writing: self.writing.take(),
+            file: None,
             is_rest: true,
         };
         runtime.spawn(async move {

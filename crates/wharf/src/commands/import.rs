@@ -43,7 +43,7 @@ pub fn run(settings: &Settings, options: &Import) -> Result<ExitCode, Failure> {
     let mut output = Output::default();
     remote::run(async {
         let progress = Arc::new(Progress::new());
-        let here = remote::open(settings, &options.auth, progress.clone()).await?;
+        let here = remote::open(settings, &options.auth, progress.clone()).await?.stored_only();
         let origin = origin::find(settings, &options.source_options, &image, progress.clone()).await?;
         let source = RepositorySource {
             is_destination: origin.registry.address() == here.address(),

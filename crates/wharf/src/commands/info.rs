@@ -23,7 +23,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
     let version = env!("CARGO_PKG_VERSION");
     if options.json {
         let keys: Map<String, Value> =
-            check::honoured().map(|key| (key.path.to_owned(), config.values().get(key.path).to_json())).collect();
+            check::honoured().map(|key| (key.path.to_owned(), config.values().get(key.path).shown().to_json())).collect();
         ui::print_json(&json!({
             "storage": root,
             "url": url,
@@ -49,7 +49,7 @@ pub fn run(settings: &Settings, options: &Listing) -> Result<ExitCode, Failure> 
             instance.mode(),
             index.display(),
             instance.log_file().display(),
-            render::in_force(config.values(), ""),
+            render::in_force(&config.values().shown(), ""),
         ))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -32,6 +32,8 @@ struct Tagged {
 /// What a tag leads to.
 struct Facts {
     descriptor: Descriptor,
+    /// Where the registry has it from, when nobody pushed it.
+    origin: Option<String>,
     /// `None` for what is no image.
     image: Option<ImageFacts>,
 }
@@ -47,6 +49,8 @@ struct ImageFacts {
 pub fn run(settings: &Settings, options: &List) -> Result<ExitCode, Failure> {
     let images = remote::run(async {
         let registry = remote::open(settings, &options.auth, Arc::new(Progress::new())).await?;
+        // What is listed is what is there: nothing is fetched for it.
+        let registry = registry.stored_only();
         images(&registry, options.long).await.map_err(|error| remote::failure(&error))
     })?;
     if options.json {
@@ -111,7 +115,7 @@ async fn facts(registry: &Registry, repository: &RepositoryName, tag: &str) -> R
         Err(ClientError::Document { .. } | ClientError::Excess(_) | ClientError::Protocol { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Some(Facts { descriptor, image }))
+    Ok(Some(Facts { descriptor, origin: found.origin, image }))
 }
 
 fn as_json(image: &Image) -> Value {
@@ -123,6 +127,7 @@ fn as_json(image: &Image) -> Value {
             "media_type": facts.descriptor.media_type,
             "size": facts.image.as_ref().map(|image| image.size),
             "platforms": facts.image.as_ref().map(|image| &image.platforms),
+            "origin": facts.origin,
             "created": facts.image.as_ref().and_then(|image| image.created.as_deref()),
         }),
     };
@@ -130,7 +135,7 @@ fn as_json(image: &Image) -> Value {
 }
 
 fn table(images: &[Image]) -> String {
-    let mut rows = vec![["IMAGE", "SIZE", "PLATFORMS", "CREATED", "DIGEST"].map(str::to_owned)];
+    let mut rows = vec![["IMAGE", "SIZE", "PLATFORMS", "CREATED", "ORIGIN", "DIGEST"].map(str::to_owned)];
     for image in images {
         for tagged in &image.tags {
             let name = format!("{}:{}", image.repository, tagged.tag);
@@ -142,13 +147,14 @@ fn table(images: &[Image]) -> String {
                 inside.map_or_else(none, |image| ui::size(image.size)),
                 inside.filter(|image| !image.platforms.is_empty()).map_or_else(none, |image| image.platforms.join(",")),
                 inside.and_then(|image| image.created.clone()).unwrap_or_else(none),
+                facts.and_then(|facts| facts.origin.clone()).unwrap_or_else(none),
                 facts.map_or_else(none, |facts| facts.descriptor.digest.to_string()),
             ]);
         }
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths = [0, 1, 2, 3, 4].map(width);
-    let line = |row: &[String; 5]| {
+    let widths = [0, 1, 2, 3, 4, 5].map(width);
+    let line = |row: &[String; 6]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };

@@ -178,6 +178,7 @@ fn options(config: &Config, certificates: Option<&Certificates>) -> Result<Optio
         monitoring,
         owner: Some(storage::bind_control(&config.storage.root).map_err(cannot_start)?),
         policy: Policy { read_only: config.storage.read_only, deletes: config.storage.delete },
+        upstreams: crate::upstreams::of(config).map_err(Failure::new)?,
         limits: Limits {
             manifest_size: number(config.limits.manifest_size.0),
             ranges: number(config.limits.ranges),

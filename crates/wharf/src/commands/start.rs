@@ -1,7 +1,8 @@
 //! `start`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -142,9 +143,18 @@ fn write_config(instance: &Instance) -> Result<(), Failure> {
          The next start writes it anew: to change something, copy it and start with --config COPY."
     );
     let draft = file.with_extension("yml.new");
-    fs::write(&draft, render::in_force(instance.config.values(), &head))
+    write_own(&draft, &render::in_force(instance.config.values(), &head))
         .and_then(|()| fs::rename(&draft, &file))
         .map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))
+}
+
+/// Writes a file that nobody else may read: passwords may stand in it.
+fn write_own(file: &Path, text: &str) -> std::io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
 fn spawn(instance: &Instance, waiter: &Waiter) -> Result<Child, Failure> {

@@ -11,6 +11,10 @@ use super::keys::{self, KEYS, Key, Kind, Treatment};
 use super::structured;
 use super::tree::{Entry, Node};
 use super::units::{ByteSize, format_duration, parse_duration};
+use super::upstreams::Password;
+
+/// What is shown in the place of a secret.
+const COVER: &str = "…";
 
 /// A value of the right kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub enum Value {
     Fields(Vec<(String, String)>),
     /// A list or sections, already held against its shape.
     Structured(serde_json::Value),
+    /// A text that is written into files and shown nowhere.
+    Secret(Password),
 }
 
 impl Value {
@@ -69,6 +75,25 @@ impl Value {
             }
             // JSON is YAML, on one line.
             Self::Structured(value) => value.to_string(),
+            Self::Secret(Password(text)) => quoted_always(text),
+        }
+    }
+
+    /// The value as people may see it: with `…` in the place of every password.
+    pub fn shown(&self) -> Self {
+        fn covered(name: &str, value: &serde_json::Value) -> serde_json::Value {
+            use serde_json::Value as Json;
+            match value {
+                Json::String(_) if name == "password" => COVER.into(),
+                Json::Array(items) => items.iter().map(|item| covered("", item)).collect(),
+                Json::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), covered(name, value))).collect(),
+                other => other.clone(),
+            }
+        }
+        match self {
+            Self::Secret(_) => Self::Text(COVER.to_owned()),
+            Self::Structured(value) => Self::Structured(covered("", value)),
+            other => other.clone(),
         }
     }
 
@@ -96,6 +121,7 @@ impl Value {
             }
             Self::Fields(fields) => fields.iter().map(|(name, text)| (name.clone(), text.as_str())).collect(),
             Self::Structured(value) => value.clone(),
+            Self::Secret(Password(text)) => text.as_str().into(),
         }
     }
 }
@@ -153,6 +179,12 @@ impl Values {
     /// Where the value was written.
     pub fn place(&self, path: &str) -> &Place {
         self.0.get(path).map_or(&Place::Default, |(_, place)| place)
+    }
+
+    /// The same as people may see them.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        Self(self.0.iter().map(|(path, (value, place))| (*path, (value.shown(), place.clone()))).collect())
     }
 
     /// Replaces a value.
@@ -327,6 +359,8 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
             expect(path.map(|path| Value::Text(path.to_owned())), "a path that begins with /")
         }
         Kind::Url => expect(text.and_then(external_url).map(Value::Text), "http://HOST:PORT or https://HOST:PORT"),
+        Kind::Text => expect(text.map(|text| Value::Text(text.to_owned())), "a text"),
+        Kind::Secret => expect(text.map(|text| Value::Secret(Password(text.to_owned()))), "a text"),
         Kind::Headers => headers(node).map(Value::Headers),
         Kind::Fields => fields(node).map(Value::Fields),
         Kind::Structured(shape) => structured::read(shape, node).map(Value::Structured),

@@ -26,6 +26,10 @@ pub enum Kind {
     Address,
     /// `http://HOST[:PORT]` or `https://…`, without a path.
     Url,
+    /// Any text.
+    Text,
+    /// A text that is shown nowhere.
+    Secret,
     /// The path of a URL.
     UrlPath,
     /// Header names with one value or a list of values each.
@@ -77,7 +81,9 @@ const fn other(path: &'static str, treatment: Treatment) -> Key {
 const DRIVER: Treatment =
     Treatment::Stops("this storage driver is not supported", "use `storage.filesystem`, the one driver there is");
 
-use Kind::{Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Size, Structured, Url, UrlPath};
+use Kind::{
+    Address, Choice, Duration, DurationOrNever, Fields, Flag, Headers, Number, Path, Secret, Size, Structured, Text, Url, UrlPath,
+};
 use Treatment::{NoEffect, Stops, Unsupported};
 
 /// All keys. Keys of one section stand together, which the template relies on.
@@ -219,11 +225,20 @@ pub static KEYS: &[Key] = &[
         "middleware",
         Stops("middleware is not supported", "remove it; what it guarded has to be guarded in front of the server"),
     ),
+    key(
+        "proxy.remoteurl",
+        Url,
+        "",
+        "Makes this server a mirror of another registry, asked for every repository under the same name. A mirror takes no pushes; wharf.upstreams does without that.",
+    ),
+    key("proxy.username", Text, "", "User of the mirrored registry."),
+    key("proxy.password", Secret, "", "The user's password."),
+    other("proxy.ttl", NoEffect("what was not used for longest goes when room is needed, see wharf.upstream.cache_size")),
     other(
-        "proxy",
+        "proxy.exec",
         Stops(
-            "mirroring another registry is not supported yet, and a mirror takes no pushes where this server would",
-            "remove the section to run an ordinary registry",
+            "credentials for the mirrored registry are not had from a program",
+            "name them as proxy.username and proxy.password",
         ),
     ),
     other(
@@ -291,6 +306,18 @@ pub static KEYS: &[Key] = &[
     ),
     key("wharf.pki.days", Number(1), "365", "Days that the own certificate counts. It is renewed when a third of them is left."),
     key("wharf.pki.authority_days", Number(1), "3650", "Days that the own authority's certificate counts."),
+    key(
+        "wharf.upstreams",
+        Structured(Shape::Upstreams),
+        "[]",
+        "Registries to pull from what this one lacks, asked in this order: texts such as \"yocto/* -> docker.io/library/*\", or sections {url, name, repositories: {NAMES: NAMES}, namespaces, username, password, authfile, ttl, tls_verify, ca}. `*` stands for one part of a name, `**` for several. Each is also found below its own host: docker.io/library/alpine.",
+    ),
+    key(
+        "wharf.upstream.cache_size",
+        Size,
+        "10GiB",
+        "Disk for what was pulled through from upstreams. Beyond that, what was not used for longest is removed; what was pushed never is.",
+    ),
     key("wharf.cache.size", Size, "8MiB", "Memory for answers that are asked for often."),
 ];
 

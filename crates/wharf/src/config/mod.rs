@@ -15,6 +15,7 @@ pub mod render;
 pub mod structured;
 pub mod tree;
 pub mod units;
+pub mod upstreams;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -119,6 +120,14 @@ fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
     for (present, absent) in [("http.tls.certificate", "http.tls.key"), ("http.tls.key", "http.tls.certificate")] {
         let is_set = |path| matches!(values.get(path), check::Value::Text(text) if !text.is_empty());
         if is_set(present) && !is_set(absent) {
+            let place = values.place(present).clone();
+            findings.push(Finding::new(Severity::Error, place, format!("`{present}` needs `{absent}`, which is not set")));
+        }
+    }
+    for (present, absent) in
+        [("proxy.username", "proxy.password"), ("proxy.password", "proxy.username"), ("proxy.username", "proxy.remoteurl")]
+    {
+        if *values.get(present) != check::Value::Nothing && *values.get(absent) == check::Value::Nothing {
             let place = values.place(present).clone();
             findings.push(Finding::new(Severity::Error, place, format!("`{present}` needs `{absent}`, which is not set")));
         }

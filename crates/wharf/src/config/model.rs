@@ -12,6 +12,7 @@ use super::check::{Value, Values};
 use super::finding::Place;
 use super::structured::{Groups, Paths};
 use super::units::ByteSize;
+use super::upstreams::{Password, Upstream};
 
 /// Everything a server is told.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub history_keep: Option<Duration>,
     /// Memory for answers that are asked for often.
     pub cache_size: ByteSize,
+    /// Where to look for what is not here.
+    pub upstreams: Upstreams,
     /// Who may do what.
     pub access: Access,
     values: Values,
@@ -190,6 +193,17 @@ pub struct Scrub {
     pub rate: ByteSize,
 }
 
+/// `wharf.upstreams`, `wharf.upstream` and `proxy`.
+#[derive(Clone, Debug)]
+pub struct Upstreams {
+    /// Asked in this order.
+    pub list: Vec<Upstream>,
+    /// The registry that this one mirrors.
+    pub proxy: Option<Upstream>,
+    /// Bytes of what was pulled through.
+    pub cache_size: ByteSize,
+}
+
 /// `wharf.access`.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -213,6 +227,7 @@ impl Config {
         if *values.place("log.level") == Place::Default && !old_level.is_empty() {
             level = old_level;
         }
+        let proxy = Some(read.text("proxy.remoteurl")).filter(|url| !url.is_empty());
         let external = Some(read.text("http.host")).filter(|url| !url.is_empty());
         let relative = read.flag("http.relativeurls");
         let metrics = read.flag("http.debug.prometheus.enabled");
@@ -266,6 +281,15 @@ impl Config {
             scrub: Scrub { interval: read.duration("wharf.scrub.interval"), rate: read.size("wharf.scrub.rate") },
             history_keep: read.duration("wharf.history.keep"),
             cache_size: read.size("wharf.cache.size"),
+            upstreams: Upstreams {
+                list: read.structured("wharf.upstreams"),
+                proxy: proxy.map(|url| Upstream {
+                    username: Some(read.text("proxy.username")).filter(|user| !user.is_empty()),
+                    password: read.secret("proxy.password"),
+                    ..Upstream::at(&url)
+                }),
+                cache_size: read.size("wharf.upstream.cache_size"),
+            },
             access: Access { groups: read.structured("wharf.access.groups") },
             values,
         }
@@ -335,6 +359,13 @@ impl Read<'_> {
         match self.get(path) {
             Value::Text(text) => text.clone(),
             _ => String::new(),
+        }
+    }
+
+    fn secret(&self, path: &'static str) -> Option<Password> {
+        match self.get(path) {
+            Value::Secret(password) => Some(password.clone()),
+            _ => None,
         }
     }
 

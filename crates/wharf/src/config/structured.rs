@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use wharf_pki::Names;
 
 use super::tree::Node;
+use super::upstreams::Upstreams;
 
 /// Which type a structured value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Shape {
     Paths,
     /// Host names and addresses, as the names of a certificate.
     Names,
+    /// [`Upstreams`].
+    Upstreams,
 }
 
 /// Groups with the names of their users.
@@ -39,6 +42,10 @@ pub fn read(shape: Shape, node: &Node) -> Result<Json, String> {
             let paths = check::<Paths>(&value, "a list of paths")?;
             let absolute = |path: &PathBuf| std::path::absolute(path).ok()?.to_str().map(Json::from);
             paths.iter().map(absolute).collect::<Option<_>>().ok_or_else(|| "a list of paths".to_owned())
+        }
+        Shape::Upstreams => {
+            let upstreams = check::<Upstreams>(&value, "a list of upstreams")?;
+            serde_json::to_value(upstreams).map_err(|error| error.to_string())
         }
         Shape::Names => {
             let list = check::<Vec<String>>(&value, "a list of names")?.join(" ");

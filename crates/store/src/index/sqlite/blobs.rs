@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 
-use super::{Entry, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed, size};
+use super::{Entry, cached, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed, size};
 use crate::index::{BlobDeletion, BlobRecord, NewBlob, Place};
 use crate::{Location, Timestamp};
 
@@ -28,7 +28,7 @@ impl Row {
                 Place::Index(content.query_row([self.id], |row| row.get::<_, Vec<u8>>(0))?.into())
             }
         };
-        Ok(BlobRecord { sha256: self.sha256, size: self.size, place })
+        Ok(BlobRecord { sha256: self.sha256, size: self.size, place, cached: false })
     }
 }
 
@@ -68,7 +68,9 @@ pub(super) fn find(
     digest: &Digest,
 ) -> rusqlite::Result<Option<BlobRecord>> {
     let Some(repository) = repository_id(connection, repository)? else { return Ok(None) };
-    in_repository(connection, repository, digest)?.map(|row| row.record(connection)).transpose()
+    let Some(row) = in_repository(connection, repository, digest)? else { return Ok(None) };
+    let cached = cached::is_cached_blob(connection, repository, row.id)?;
+    Ok(Some(BlobRecord { cached, ..row.record(connection)? }))
 }
 
 /// The sound blob with this digest that `from`, or anybody, holds.
@@ -88,7 +90,7 @@ pub(super) fn find_source(
 
 pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Result<BlobRecord> {
     let now = Timestamp::now();
-    let new = BlobRecord { sha256: blob.sha256, size: blob.size, place: blob.place.clone() };
+    let new = BlobRecord { sha256: blob.sha256, size: blob.size, place: blob.place.clone(), cached: false };
     let (id, record) = match by_digest(connection, &blob.sha256)? {
         Some(row) if !row.damaged => (row.id, row.record(connection)?),
         Some(row) => {
@@ -114,7 +116,17 @@ pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Resul
             .prepare_cached("INSERT OR IGNORE INTO blob_aliases (digest, blob_id) VALUES (?1, ?2)")?
             .execute((alias.hash(), id))?;
     }
-    link(connection, &blob.repository, id, &record, &blob.actor, now)?;
+    let action = if blob.origin.is_some() { "cache.blob" } else { "blob.link" };
+    let (repository, is_new) = link(connection, &blob.repository, id, &record, &blob.actor, action, now)?;
+    match &blob.origin {
+        // What was there before was pushed, or is marked already.
+        Some(origin) if is_new => {
+            let digests = digests(connection, id, record.sha256)?;
+            cached::mark_blob(connection, repository, id, &digests, origin, now)?;
+        }
+        Some(_) => {}
+        None => cached::unmark_blob(connection, repository, id)?,
+    }
     if let Some(upload) = blob.upload {
         super::uploads::delete(connection, upload)?;
     }
@@ -132,29 +144,27 @@ fn keep(connection: &Connection, id: i64, place: &Place) -> rusqlite::Result<()>
     }
 }
 
+/// Links a blob into a repository. Answers the repository's row, and whether the link is new.
 fn link(
     connection: &Connection,
     repository: &RepositoryName,
     blob: i64,
     record: &BlobRecord,
     actor: &str,
+    action: &'static str,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<(i64, bool)> {
     let id = ensure_repository(connection, repository, now)?;
     let linked = connection
         .prepare_cached("INSERT OR IGNORE INTO repository_blobs (repository_id, blob_id, linked_at) VALUES (?1, ?2, ?3)")?
         .execute((id, blob, now.0))?;
     if linked == 0 {
-        return Ok(());
+        return Ok((id, false));
     }
     connection.prepare_cached("UPDATE repositories SET bytes = bytes + ?2 WHERE id = ?1")?.execute((id, signed(record.size)))?;
     make_collectable(connection, id, now)?;
-    log(
-        connection,
-        actor,
-        now,
-        &Entry { action: "blob.link", repository: repository.as_str(), tag: None, digest: Some(&record.sha256) },
-    )
+    log(connection, actor, now, &Entry { action, repository: repository.as_str(), tag: None, digest: Some(&record.sha256) })?;
+    Ok((id, true))
 }
 
 pub(super) fn mount(
@@ -167,7 +177,8 @@ pub(super) fn mount(
     let Some(source) = find_source(connection, digest, from)? else { return Ok(None) };
     let Some(row) = by_digest(connection, digest)?.filter(|row| row.id == source) else { return Ok(None) };
     let (id, record) = (row.id, row.record(connection)?);
-    link(connection, repository, id, &record, actor, Timestamp::now())?;
+    let (repository, _) = link(connection, repository, id, &record, actor, "blob.link", Timestamp::now())?;
+    cached::unmark_blob(connection, repository, id)?;
     Ok(Some(record))
 }
 

@@ -1,14 +1,14 @@
 //! The index's side of collection: what is held, what is not, and since when.
 //!
-//! A manifest is held by a tag, by a held manifest that names it, or by its subject when that is held. `unheld_since` is set at once on what a change lets
-//! go directly; what hangs below that is found by [`mark`].
+//! A manifest is held by a tag, by a held manifest that names it, or by its subject when that is held. What came from an upstream holds itself: it goes by
+//! eviction alone. `unheld_since` is set at once on what a change lets go directly; what hangs below that is found by [`mark`].
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::RepositoryName;
 
-use super::{Entry, blobs, digest as digest_column, log, manifests, repository_id, signed, size};
+use super::{Entry, blobs, cached, digest as digest_column, log, manifests, repository_id, signed, size};
 use crate::index::{UnheldManifest, UnnamedBlob};
 use crate::{Location, Timestamp};
 
@@ -17,7 +17,8 @@ pub(super) fn let_go(connection: &Connection, manifest: i64, now: Timestamp) -> 
     connection
         .prepare_cached(
             "UPDATE manifests SET unheld_since = ?2
-             WHERE id = ?1 AND unheld_since IS NULL AND NOT EXISTS (SELECT 1 FROM tags WHERE manifest_id = ?1)",
+             WHERE id = ?1 AND unheld_since IS NULL AND NOT EXISTS (SELECT 1 FROM tags WHERE manifest_id = ?1)
+               AND NOT EXISTS (SELECT 1 FROM cached_manifests WHERE manifest_id = ?1)",
         )?
         .execute((manifest, now.0))
         .map(drop)
@@ -31,6 +32,12 @@ const BELOW: &str = "
     SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha512 = r.digest WHERE r.manifest_id = ?2
     UNION ALL
     SELECT m.id FROM manifests s CROSS JOIN manifests m ON m.repository_id = ?1 AND m.subject IN (s.sha256, s.sha512) WHERE s.id = ?2";
+
+/// Of these what it names alone.
+const NAMED: &str = "
+    SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha256 = r.digest WHERE r.manifest_id = ?2
+    UNION ALL
+    SELECT m.id FROM manifest_references r CROSS JOIN manifests m ON m.repository_id = ?1 AND m.sha512 = r.digest WHERE r.manifest_id = ?2";
 
 /// What holds a manifest `?2` of the repository `?1` directly, if it is held itself: whatever names it by either digest, and its subject.
 const ABOVE: &str = "
@@ -65,6 +72,16 @@ fn walk(
     Ok(())
 }
 
+/// A manifest and all manifests that it leads to by what they name, whatever is about them, until `each` answers false.
+pub(super) fn walk_named(
+    connection: &Connection,
+    repository: i64,
+    manifest: i64,
+    each: impl FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    walk(connection, NAMED, repository, manifest, each)
+}
+
 /// A manifest goes: what it names and what is about it may have lost what held it.
 pub(super) fn let_go_held_by(connection: &Connection, repository: i64, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
     related(connection, BELOW, repository, manifest)?.into_iter().try_for_each(|id| let_go(connection, id, now))
@@ -88,9 +105,11 @@ pub(super) fn hold(connection: &Connection, repository: i64, manifest: i64) -> r
     walk(connection, BELOW, repository, manifest, |id| clear.execute([id]).map(|_| true))
 }
 
-/// Whether a tag holds a manifest, by itself or through whatever holds it.
+/// Whether a tag, or its being cached, holds a manifest, by itself or through whatever holds it.
 fn is_held(connection: &Connection, repository: i64, manifest: i64) -> rusqlite::Result<bool> {
-    let mut tagged = connection.prepare_cached("SELECT 1 FROM tags WHERE manifest_id = ?1")?;
+    let mut tagged = connection.prepare_cached(
+        "SELECT 1 FROM tags WHERE manifest_id = ?1 UNION ALL SELECT 1 FROM cached_manifests WHERE manifest_id = ?1",
+    )?;
     let mut held = false;
     walk(connection, ABOVE, repository, manifest, |id| {
         held = tagged.exists([id])?;
@@ -127,7 +146,9 @@ pub(super) fn mark(connection: &Connection, repository: &RepositoryName) -> rusq
     let Some(repository) = repository_id(connection, repository)? else { return Ok(marks) };
     let now = Timestamp::now();
     let sql = format!(
-        "WITH RECURSIVE held (id) AS (SELECT manifest_id FROM tags WHERE repository_id = ?1 {BELOW_HELD}) SELECT id FROM held"
+        "WITH RECURSIVE held (id) AS (
+             SELECT manifest_id FROM tags WHERE repository_id = ?1
+             UNION SELECT manifest_id FROM cached_manifests WHERE repository_id = ?1 {BELOW_HELD}) SELECT id FROM held"
     );
     let mut held = connection.prepare_cached(&sql)?;
     let held = held.query_map([repository], |row| row.get(0))?.collect::<rusqlite::Result<HashSet<i64>>>()?;
@@ -210,6 +231,7 @@ pub(super) fn unnamed_blobs(
         "SELECT b.id, b.sha256, b.size, (SELECT count(*) FROM repository_blobs o WHERE o.blob_id = b.id)
          FROM repository_blobs l JOIN blobs b ON b.id = l.blob_id
          WHERE l.repository_id = ?1 AND l.blob_id > ?2
+           AND NOT EXISTS (SELECT 1 FROM cached_blobs c WHERE c.repository_id = ?1 AND c.blob_id = b.id)
            AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository_id = ?1 AND r.digest = b.sha256
                            AND r.manifest_id NOT IN (SELECT value FROM json_each(?3)))
            AND NOT EXISTS (SELECT 1 FROM blob_aliases a CROSS JOIN manifest_references r ON r.repository_id = ?1 AND r.digest = a.digest
@@ -240,6 +262,7 @@ pub(super) fn unlink_blobs(connection: &Connection, repository: &RepositoryName,
         let digests = blobs::digests(connection, blob.id, *sha256)?;
         if digests.iter().all(|digest| blob.digests.contains(digest))
             && !blobs::is_named(connection, id, &digests)?
+            && !cached::is_cached_blob(connection, id, blob.id)?
             && blobs::unlink(connection, id, blob.id)?
         {
             let entry =
@@ -313,7 +336,7 @@ mod tests {
     #[test]
     fn what_is_held_is_found_by_digest() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        connection.execute_batch(&super::super::SCHEMA.concat()).unwrap();
         let steps = |sql: &str| -> Vec<String> {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             plan.query_map((1, 1), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
@@ -350,6 +373,7 @@ mod tests {
                 conditions: Vec::new(),
                 sparse: false,
                 actor: "".into(),
+                origin: None,
             };
             assert_eq!(manifests::put(&connection, &new).unwrap(), PutOutcome::Stored);
             new.sha256

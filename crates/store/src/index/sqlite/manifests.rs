@@ -4,7 +4,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::{Algorithm, Digest, Need, Reference, RepositoryName, Tag};
 
-use super::{Entry, blobs, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed};
+use super::{
+    Entry, blobs, cached, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed,
+};
 use crate::Timestamp;
 use crate::index::{ManifestDeletion, ManifestRecord, NewManifest, PutOutcome};
 
@@ -42,6 +44,10 @@ pub(super) fn find(
         Reference::Digest(digest) => id_by_digest(connection, repository, digest)?,
     };
     let Some(id) = id else { return Ok(None) };
+    let cached = match reference {
+        Reference::Tag(tag) => cached::of_tag(connection, repository, tag)?,
+        Reference::Digest(_) => cached::of_manifest(connection, id)?,
+    };
     connection
         .prepare_cached("SELECT sha256, media_type, bytes FROM manifests WHERE id = ?1")?
         .query_row([id], |row| {
@@ -49,7 +55,7 @@ pub(super) fn find(
                 Reference::Digest(digest) => *digest,
                 Reference::Tag(_) => digest_column(row, 0)?,
             };
-            Ok(ManifestRecord { digest, media_type: row.get(1)?, bytes: Bytes::from(row.get::<_, Vec<u8>>(2)?) })
+            Ok(ManifestRecord { digest, media_type: row.get(1)?, bytes: Bytes::from(row.get::<_, Vec<u8>>(2)?), cached })
         })
         .optional()
 }
@@ -68,13 +74,14 @@ pub(super) fn put(connection: &Connection, new: &NewManifest) -> rusqlite::Resul
         // A client's mistake, then or now, and answers under other tags must not change.
         return Ok(PutOutcome::OtherMediaType(media_type.clone()));
     }
-    let missing = missing(connection, known, new)?;
+    let missing = if new.origin.is_none() { missing(connection, known, new)? } else { Vec::new() };
     if !missing.is_empty() {
         return Ok(PutOutcome::Missing(missing));
     }
     let repository = ensure_repository(connection, &new.repository, now)?;
     let id = match stored {
         // Taken as pushed again now.
+        Some((id, _)) if new.origin.is_some() => id,
         Some((id, _)) => {
             connection.prepare_cached("UPDATE manifests SET pushed_at = ?2 WHERE id = ?1")?.execute((id, now.0))?;
             id
@@ -82,10 +89,29 @@ pub(super) fn put(connection: &Connection, new: &NewManifest) -> rusqlite::Resul
         None => store(connection, repository, new, now)?,
     };
     for tag in &new.tags {
-        point(connection, repository, tag, id, now)?;
-        let entry =
-            Entry { action: "tag.put", repository: new.repository.as_str(), tag: Some(tag.as_str()), digest: Some(&new.sha256) };
+        let action = match &new.origin {
+            None => {
+                point(connection, repository, tag, id, now)?;
+                cached::unmark_tag(connection, repository, tag)?;
+                "tag.put"
+            }
+            // What was pushed is never replaced by what somebody else has under the name.
+            Some(_)
+                if id_by_tag(connection, repository, tag)?.is_some() && !cached::is_cached_tag(connection, repository, tag)? =>
+            {
+                continue;
+            }
+            Some(origin) => {
+                point(connection, repository, tag, id, now)?;
+                cached::mark_tag(connection, repository, tag, origin, now)?;
+                "cache.tag"
+            }
+        };
+        let entry = Entry { action, repository: new.repository.as_str(), tag: Some(tag.as_str()), digest: Some(&new.sha256) };
         log(connection, &new.actor, now, &entry)?;
+    }
+    if new.origin.is_none() {
+        cached::adopt(connection, repository, id)?;
     }
     collection::hold(connection, repository, id)?;
     if new.tags.is_empty() {
@@ -101,13 +127,15 @@ fn failed_condition(connection: &Connection, repository: i64, new: &NewManifest)
         return Ok(None);
     }
     let named = if new.tags.is_empty() {
-        vec![id_by_digest(connection, repository, &new.sha256)?]
+        vec![(id_by_digest(connection, repository, &new.sha256)?, false)]
     } else {
-        new.tags.iter().map(|tag| id_by_tag(connection, repository, tag)).collect::<rusqlite::Result<_>>()?
+        let named = |tag| Ok((id_by_tag(connection, repository, tag)?, cached::is_cached_tag(connection, repository, tag)?));
+        new.tags.iter().map(named).collect::<rusqlite::Result<_>>()?
     };
-    for id in named {
+    for (id, is_cached) in named {
         let current = id.map(|id| digests(connection, id)).transpose()?;
-        if !new.conditions.iter().all(|condition| condition.holds(current.as_ref())) {
+        let holds = |current: Option<&[Digest; 2]>| new.conditions.iter().all(|condition| condition.holds(current));
+        if !holds(current.as_ref()) && !(is_cached && holds(None)) {
             return Ok(Some(current.map(|[sha256, _]| sha256)));
         }
     }
@@ -170,7 +198,11 @@ fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Times
     connection
         .prepare_cached("UPDATE repositories SET manifests = manifests + 1, bytes = bytes + ?2 WHERE id = ?1")?
         .execute((repository, signed(new.bytes.len() as u64)))?;
-    let entry = Entry { action: "manifest.put", repository: new.repository.as_str(), tag: None, digest: Some(&new.sha256) };
+    if let Some(origin) = &new.origin {
+        cached::mark_manifest(connection, repository, id, &[new.sha256, new.sha512], origin, now)?;
+    }
+    let action = if new.origin.is_some() { "cache.manifest" } else { "manifest.put" };
+    let entry = Entry { action, repository: new.repository.as_str(), tag: None, digest: Some(&new.sha256) };
     log(connection, &new.actor, now, &entry)?;
     Ok(id)
 }
@@ -190,6 +222,19 @@ fn point(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now
     }
 }
 
+fn remove_tag(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?.execute((repository, tag.as_str()))?;
+    collection::let_go(connection, manifest, now)
+}
+
+/// Removes a tag, if it is there.
+pub(super) fn delete_tag(connection: &Connection, repository: i64, tag: &Tag, now: Timestamp) -> rusqlite::Result<()> {
+    match id_by_tag(connection, repository, tag)? {
+        Some(manifest) => remove_tag(connection, repository, tag, manifest, now),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn delete(
     connection: &Connection,
     repository: &RepositoryName,
@@ -201,8 +246,7 @@ pub(super) fn delete(
     let deletion = match reference {
         Reference::Tag(tag) => {
             let Some(manifest) = id_by_tag(connection, id, tag)? else { return Ok(ManifestDeletion::Unknown) };
-            connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?.execute((id, tag.as_str()))?;
-            collection::let_go(connection, manifest, now)?;
+            remove_tag(connection, id, tag, manifest, now)?;
             let entry = Entry { action: "tag.delete", repository: repository.as_str(), tag: Some(tag.as_str()), digest: None };
             log(connection, actor, now, &entry)?;
             ManifestDeletion::Deleted { digests: Vec::new(), tags: vec![tag.clone()] }

@@ -4,6 +4,7 @@
 //! allows. Readers see a transaction once it is committed, and those that must be durable once they are synced.
 
 mod blobs;
+mod cached;
 mod collection;
 mod facts;
 mod listings;
@@ -18,11 +19,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use wharf_oci::{Digest, Reference, RepositoryName};
+use wharf_oci::{Digest, Reference, RepositoryName, Tag};
 
 use super::{
-    BlobDeletion, BlobRecord, Change, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Page, PutOutcome, Referrer,
-    Totals, UnheldManifest, UnnamedBlob, UploadRow,
+    BlobDeletion, BlobRecord, CachedContent, Change, Evicted, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest,
+    Page, PutOutcome, Referrer, Totals, UnheldManifest, UnnamedBlob, UploadRow, Use,
 };
 use crate::{Location, Result, StoreError, Timestamp, UploadId};
 
@@ -32,8 +33,8 @@ use writer::{Kind, Writer};
 
 /// Written into the file's header, so that `file` and we know whose it is: "Whrf".
 const APPLICATION_ID: i32 = 0x5768_7266;
-/// Version of the schema, in `user_version`.
-const SCHEMA_VERSION: i32 = 1;
+/// The schema, step by step. A file notes in `user_version` how many of them it has; those that it lacks are taken when it is opened.
+const SCHEMA: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Marks of the collector noted in one transaction.
 const MARKS: usize = 512;
@@ -99,19 +100,30 @@ fn prepare(connection: &Connection) -> Result<()> {
         return Err(refuse(format!("the file system does not allow a write-ahead log; SQLite offers {mode:?} instead")));
     }
     match (application, version) {
-        (0, 0) if is_empty => {
-            let create = format!(
-                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
-                include_str!("schema.sql")
-            );
-            connection.execute_batch(&create).map_err(failed("creating the index"))
-        }
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
-        (APPLICATION_ID, version) => {
-            Err(refuse(format!("the index has schema version {version}; this program knows version {SCHEMA_VERSION}")))
-        }
+        (0, 0) if is_empty => take(connection, &SCHEMA).map_err(failed("creating the index")),
+        (APPLICATION_ID, version) => match usize::try_from(version).ok().and_then(|taken| SCHEMA.get(taken..)) {
+            Some([]) => Ok(()),
+            Some(steps) if version > 0 => {
+                tracing::info!(from = version, to = SCHEMA.len(), "bringing the index to the newer schema");
+                take(connection, steps).map_err(failed("bringing the index to the newer schema"))
+            }
+            _ => Err(refuse(format!("the index has schema version {version}; this program knows version {}", SCHEMA.len()))),
+        },
         _ => Err(refuse("index.sqlite is another program's database".to_owned())),
     }
+}
+
+/// Takes steps of the schema, all or none, up to the last there is.
+fn take(connection: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let taken = connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}; COMMIT;",
+        steps.concat(),
+        SCHEMA.len()
+    ));
+    if taken.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    taken
 }
 
 /// Maps an engine error, telling a full disk from all others.
@@ -370,6 +382,33 @@ impl Index for Sqlite {
     }
     async fn unknown_locations(&self, locations: Vec<Location>) -> Result<Vec<Location>> {
         self.read("looking for stray files", move |connection| collection::unknown_locations(connection, locations)).await
+    }
+
+    async fn tag_checked(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.writer
+            .call(Kind::Lazy, "noting a tag of an upstream", move |connection| cached::tag_checked(connection, &repository, &tag))
+            .await
+    }
+    async fn drop_cached_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.writer
+            .call(Kind::Freeing, "dropping a tag of an upstream", move |connection| {
+                cached::drop_tag(connection, &repository, &tag)
+            })
+            .await
+    }
+    async fn used(&self, uses: Vec<Use>) -> Result<()> {
+        self.writer.call(Kind::Lazy, "noting what was used", move |connection| cached::note_uses(connection, &uses)).await
+    }
+    async fn cached_bytes(&self) -> Result<u64> {
+        self.read("counting what is cached", cached::bytes).await
+    }
+    async fn least_used(&self, limit: usize) -> Result<Vec<CachedContent>> {
+        self.read("looking for what was not used", move |connection| cached::least_used(connection, limit)).await
+    }
+    async fn evict(&self, content: Vec<CachedContent>) -> Result<Evicted> {
+        self.writer.call(Kind::Freeing, "evicting what was not used", move |connection| cached::evict(connection, &content)).await
     }
 
     async fn unverified(&self, before: Timestamp, limit: usize) -> Result<Vec<BlobRecord>> {

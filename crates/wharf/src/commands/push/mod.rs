@@ -50,7 +50,8 @@ pub fn run(settings: &Settings, options: &Push) -> Result<ExitCode, Failure> {
         }
         if !prepared.is_empty() {
             let progress = Arc::new(Progress::new());
-            let registry = remote::open(settings, &options.auth, progress.clone()).await?;
+            // What upstreams have is nobody's work here.
+            let registry = remote::open(settings, &options.auth, progress.clone()).await?.stored_only();
             let pusher = Pusher::new(&registry);
             let mut run =
                 Run { settings, registry: &registry, pusher, progress: &progress, output: &mut output, failed: &mut failed };
