@@ -1,7 +1,13 @@
 //! Who may do what: one decision, over every endpoint, before any handler runs.
 
+use std::sync::Arc;
+
+use wharf_access::{Caller, Decision, Right};
+use wharf_oci::RepositoryName;
+
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
+use crate::guard::Guard;
 
 /// What the configuration allows everybody.
 #[derive(Clone, Copy, Debug)]
@@ -12,51 +18,148 @@ pub struct Policy {
     pub deletes: bool,
 }
 
-/// What an endpoint does.
+/// What answering a request takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Look,
-    Pull,
-    Push,
-    Delete,
+pub(crate) enum Need<'a> {
+    /// Nothing: the answer says nothing of what is stored.
+    Nothing,
+    /// That somebody said who they are, so that clients learn how to.
+    Presence,
+    /// A right over some repository, whichever.
+    Anywhere(Right),
+    /// A right over this repository.
+    Over(Right, &'a RepositoryName),
+    /// The right to see how the registry does.
+    Administer,
 }
 
-fn action(endpoint: &Endpoint) -> Action {
+/// What an endpoint takes: the whole table.
+pub(crate) fn need(endpoint: &Endpoint) -> Need<'_> {
     match endpoint {
-        Endpoint::Base | Endpoint::Health | Endpoint::Ready => Action::Look,
-        Endpoint::Catalog(_)
-        | Endpoint::Tags(..)
-        | Endpoint::Referrers { .. }
-        | Endpoint::ReadManifest(..)
-        | Endpoint::ReadBlob(..) => Action::Pull,
-        Endpoint::PutManifest { .. }
-        | Endpoint::BeginUpload(..)
-        | Endpoint::UploadStatus(..)
-        | Endpoint::AppendUpload(..)
-        | Endpoint::FinishUpload(..)
-        | Endpoint::CancelUpload(..) => Action::Push,
-        Endpoint::DeleteManifest(..) | Endpoint::DeleteBlob(..) => Action::Delete,
+        Endpoint::Health | Endpoint::Ready | Endpoint::Token(_) => Need::Nothing,
+        Endpoint::Base => Need::Presence,
+        Endpoint::Metrics => Need::Administer,
+        Endpoint::Catalog(_) => Need::Anywhere(Right::Pull),
+        Endpoint::Tags(name, _)
+        | Endpoint::Referrers { repository: name, .. }
+        | Endpoint::ReadManifest(name, _)
+        | Endpoint::ReadBlob(name, _) => Need::Over(Right::Pull, name),
+        Endpoint::PutManifest { repository: name, .. }
+        | Endpoint::BeginUpload(name, _)
+        | Endpoint::UploadStatus(name, _)
+        | Endpoint::AppendUpload(name, _)
+        | Endpoint::FinishUpload(name, ..)
+        | Endpoint::CancelUpload(name, _) => Need::Over(Right::Push, name),
+        Endpoint::DeleteManifest(name, _) | Endpoint::DeleteBlob(name, _) => Need::Over(Right::Delete, name),
     }
 }
 
 impl Policy {
-    /// Whether the request may go on.
-    pub(crate) fn authorize(&self, endpoint: &Endpoint) -> Result<(), ApiError> {
-        match action(endpoint) {
-            Action::Look | Action::Pull => Ok(()),
-            Action::Push | Action::Delete if self.read_only => {
+    /// Whether anybody may.
+    fn allow(&self, need: Need<'_>) -> Result<(), ApiError> {
+        match need {
+            Need::Over(Right::Push | Right::Delete, _) if self.read_only => {
                 Err(ApiError::NotAllowed("the registry is read-only for maintenance"))
             }
-            Action::Delete if !self.deletes => {
+            Need::Over(Right::Delete, _) if !self.deletes => {
                 Err(ApiError::NotAllowed("deleting is disabled; set storage.delete.enabled in the configuration"))
             }
-            Action::Push | Action::Delete => Ok(()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whoever asks, as one request sees them.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    policy: Policy,
+    /// `None` where everybody may do everything.
+    guarded: Option<(Arc<Guard>, Caller)>,
+    actor: Arc<str>,
+}
+
+impl Permit {
+    /// Where nobody is asked who they are.
+    pub(crate) fn open(policy: Policy, nobody: Arc<str>) -> Self {
+        Self { policy, guarded: None, actor: nobody }
+    }
+
+    /// For a caller who was recognised.
+    pub(crate) fn of(policy: Policy, guard: Arc<Guard>, caller: Caller) -> Self {
+        let actor = caller.name().clone();
+        Self { policy, guarded: Some((guard, caller)), actor }
+    }
+
+    /// Whether the request may go on. Who may not learns that before anything else, so that a refusal says nothing of what there is.
+    pub(crate) fn authorize(&self, endpoint: &Endpoint) -> Result<(), ApiError> {
+        let need = need(endpoint);
+        match self.decide(need) {
+            Decision::Allowed => self.policy.allow(need),
+            Decision::Unauthenticated => Err(ApiError::Unauthenticated(Wanted::of(need))),
+            Decision::Insufficient => Err(ApiError::Insufficient(Wanted::of(need))),
+            Decision::Forbidden => Err(ApiError::Forbidden),
         }
     }
 
-    /// Whether the caller may push, so that what it is told exists must be kept for it.
-    pub(crate) fn may_push(&self) -> bool {
-        !self.read_only
+    fn decide(&self, need: Need<'_>) -> Decision {
+        let Some((guard, caller)) = &self.guarded else { return Decision::Allowed };
+        match need {
+            Need::Nothing => Decision::Allowed,
+            Need::Presence if caller.identity.is_known() || caller.granted.is_some() || guard.welcomes_anonymous() => {
+                Decision::Allowed
+            }
+            Need::Presence => Decision::Unauthenticated,
+            // Whoever says who they are gets a list, of what they may see.
+            Need::Anywhere(_) if caller.identity.is_known() => Decision::Allowed,
+            Need::Anywhere(right) => guard.rules.decide(caller, right, None),
+            Need::Over(right, repository) => guard.rules.decide(caller, right, Some(repository.as_str())),
+            Need::Administer => guard.rules.decide(caller, Right::Administer, None),
+        }
+    }
+
+    /// Whether the caller may do something with another repository than the one that the request is about.
+    pub(crate) fn may(&self, right: Right, repository: &str) -> bool {
+        let Some((guard, caller)) = &self.guarded else { return true };
+        guard.rules.allow(caller, right, Some(repository))
+    }
+
+    /// Whether the caller may push there, so that what it is told exists must be kept for it.
+    pub(crate) fn may_push(&self, repository: &RepositoryName) -> bool {
+        !self.policy.read_only && self.may(Right::Push, repository.as_str())
+    }
+
+    /// Whether some callers may see what others may not.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded.is_some()
+    }
+
+    /// Who acts, for the change log and for what belongs to its maker.
+    pub(crate) fn actor(&self) -> &Arc<str> {
+        &self.actor
+    }
+}
+
+/// What a client has to ask a token for: the `scope` of the Docker token protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted(Option<String>);
+
+impl Wanted {
+    fn of(need: Need<'_>) -> Self {
+        Self(match need {
+            Need::Nothing | Need::Presence | Need::Administer => None,
+            Need::Anywhere(_) => Some("registry:catalog:*".to_owned()),
+            Need::Over(Right::Push, name) => Some(format!("repository:{name}:pull,push")),
+            Need::Over(right, name) => Some(format!("repository:{name}:{}", right.as_str())),
+        })
+    }
+
+    /// Nothing in particular.
+    pub(crate) fn nothing() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn scope(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 }
 
@@ -74,8 +177,8 @@ mod tests {
         let writes = [endpoint(Method::POST, "/v2/a/blobs/uploads/"), endpoint(Method::PUT, "/v2/a/manifests/x")];
         let deletes = [endpoint(Method::DELETE, "/v2/a/manifests/x"), endpoint(Method::DELETE, &blob)];
         for (read_only, delete) in [(false, false), (false, true), (true, false), (true, true)] {
-            let policy = Policy { read_only, deletes: delete };
-            let allowed = |list: &[Endpoint]| list.iter().all(|endpoint| policy.authorize(endpoint).is_ok());
+            let permit = Permit::open(Policy { read_only, deletes: delete }, "".into());
+            let allowed = |list: &[Endpoint]| list.iter().all(|endpoint| permit.authorize(endpoint).is_ok());
             assert!(allowed(&reads));
             assert_eq!(allowed(&writes), !read_only);
             assert_eq!(allowed(&deletes), !read_only && delete);

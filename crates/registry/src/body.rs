@@ -301,15 +301,10 @@ mod tests {
         let file = Arc::new(file);
         let map = Arc::new(Mapping::new(file.clone(), content.len() as u64).unwrap());
         for range in [0..content.len(), 1..content.len() - 1, 4095..4097, 5000..2_000_000, 7..7 + (128 << 10)] {
-            let part = match range.len() as u64 {
-                MAPPED_FROM.. => Part::Mapped { map: map.clone(), range: range.clone() },
-                _ => Part::File { file: file.clone(), range: range.start as u64..range.end as u64 },
-            };
             for reads in [false, true] {
-                let part = match &part {
-                    Part::Mapped { map, range } => Part::Mapped { map: map.clone(), range: range.clone() },
-                    Part::File { file, range } => Part::File { file: file.clone(), range: range.clone() },
-                    Part::Memory(bytes) => Part::Memory(bytes.clone()),
+                let part = match range.len() as u64 {
+                    MAPPED_FROM.. => Part::Mapped { map: map.clone(), range: range.clone() },
+                    _ => Part::File { file: file.clone(), range: range.start as u64..range.end as u64 },
                 };
                 let mut body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
                 if reads {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,10 +16,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use wharf_store::StoreError;
 
+use crate::access::{Need, Permit, need};
+use crate::audit::{self, AuditLog};
 use crate::body::Body;
 use crate::endpoint::{Endpoint, Kind};
 use crate::error::ApiError;
-use crate::handlers;
+use crate::guard;
+use crate::handlers::{self, Asked};
 use crate::incoming::RequestBody;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
@@ -31,7 +34,8 @@ pub(crate) const HEAD_MAX: usize = 128 << 10;
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) handlers: handlers::Context,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Option<AuditLog>,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Headers of every answer, by configuration.
     pub(crate) extra_headers: Vec<(HeaderName, HeaderValue)>,
@@ -45,11 +49,13 @@ pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     /// Whether what is sent has to be encrypted, and read for that.
     pub(crate) encrypted: bool,
+    /// The common name of the certificate that the client showed, which is one of an authority that counts.
+    pub(crate) certificate: Option<Arc<str>>,
 }
 
 /// Serves a connection until its end, or until the requests under way are answered once `stopping` says so.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
-    let peer = Peer { address: stream.peer_addr().ok(), encrypted: shared.tls.is_some() };
+    let mut peer = Peer { address: stream.peer_addr().ok(), encrypted: shared.tls.is_some(), certificate: None };
     let _counted = Counted::new(shared.clone());
     // Answers are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
@@ -59,6 +65,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: 
         accepted = tls::accept(tls, stream, patience) => accepted,
         () = stopped(&mut stopping) => return,
     };
+    if let Ok(stream) = &accepted {
+        peer.certificate = tls::shown_name(stream);
+    }
     match accepted {
         Ok(stream) if tls::speaks_http2(&stream) => http2::serve(&shared, stream, &peer, stopping).await,
         Ok(stream) => http1(&shared, stream, &peer, stopping).await,
@@ -124,18 +133,51 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 async fn change(
     shared: &Arc<Shared>,
     endpoint: Endpoint,
-    headers: HeaderMap,
+    permit: Permit,
+    (headers, peer): (HeaderMap, Peer),
     mut body: RequestBody,
 ) -> (Result<Response<Body>, ApiError>, Option<RequestBody>) {
     let shared = shared.clone();
     let task = tokio::spawn(async move {
-        let outcome = handlers::handle(&shared.handlers, endpoint, &headers, &mut body, false).await;
+        let asked = Asked { permit: &permit, peer: &peer, headers: &headers, head: false };
+        let outcome = handlers::handle(&shared.handlers, endpoint, &asked, &mut body).await;
         (outcome, body)
     });
     match task.await {
         Ok((outcome, body)) => (outcome, Some(body)),
         Err(_) => (Err(ApiError::Store(StoreError::Stopped)), None),
     }
+}
+
+/// Whether a request may go on, and by whom it is.
+pub(crate) struct Admitted {
+    /// What was asked for, where that could be read.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Who asks, where that is known.
+    pub(crate) actor: Option<Arc<str>>,
+    pub(crate) outcome: Result<(Endpoint, Permit), ApiError>,
+}
+
+async fn admit(
+    context: &handlers::Context,
+    endpoint: Result<Endpoint, ApiError>,
+    head: &request::Parts,
+    peer: &Peer,
+) -> Admitted {
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => return Admitted { endpoint: None, actor: None, outcome: Err(error) },
+    };
+    let permit = match &context.guard {
+        Some(guard) if need(&endpoint) != Need::Nothing => match guard.identify(&head.headers, peer).await {
+            Ok(caller) => Permit::of(context.policy, guard.clone(), caller),
+            Err(error) => return Admitted { endpoint: Some(endpoint), actor: None, outcome: Err(error) },
+        },
+        _ => Permit::open(context.policy, context.nobody.clone()),
+    };
+    let (kept, actor) = (context.guard.is_some().then(|| endpoint.clone()), Some(permit.actor().clone()));
+    let outcome = permit.authorize(&endpoint).map(|()| (endpoint, permit));
+    Admitted { endpoint: kept, actor, outcome }
 }
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
@@ -146,11 +188,21 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, pee
     let is_head = head.method == Method::HEAD;
     let endpoint = Endpoint::of(&head).map(|endpoint| context.upstreams.placed(endpoint, head.uri.query()));
     let kind = endpoint.as_ref().map_or(Kind::Invalid, Endpoint::kind);
-    let (outcome, mut body) = match endpoint.and_then(|endpoint| context.policy.authorize(&endpoint).map(|()| endpoint)) {
-        Ok(endpoint) if endpoint.changes() => change(shared, endpoint, head.headers.clone(), body).await,
-        Ok(endpoint) => (handlers::handle(context, endpoint, &head.headers, &mut body, is_head).await, Some(body)),
+    let admitted = admit(context, endpoint, &head, peer).await;
+    let deed = audit::Deed::of(&admitted, shared.audit.is_some());
+    let (outcome, mut body) = match admitted.outcome {
+        Ok((endpoint, permit)) if endpoint.changes() => {
+            change(shared, endpoint, permit, (head.headers.clone(), peer.clone()), body).await
+        }
+        Ok((endpoint, permit)) => {
+            let asked = Asked { permit: &permit, peer, headers: &head.headers, head: is_head };
+            (handlers::handle(context, endpoint, &asked, &mut body).await, Some(body))
+        }
         Err(error) => (Err(error), Some(body)),
     };
+    if let (Some(log), Some(deed)) = (&shared.audit, deed) {
+        deed.record(log, peer, &outcome);
+    }
     let seen = observe::Request { method: &head.method, uri: &head.uri, headers: &head.headers, peer: peer.address };
     let needs_id = shared.access_log || outcome.is_err() || head.headers.contains_key(respond::REQUEST_ID);
     let id = needs_id.then(|| observe::request_id(&head.headers));
@@ -165,6 +217,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, pee
                 body.linger().await;
             }
             let mut response = respond::error(&error);
+            if let Some(guard) = &context.guard
+                && let Some(challenge) = guard.challenge(&error, &guard::origin(&head, peer, &context.external))
+            {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            }
             if is_head {
                 let length = response.body().length();
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.into());

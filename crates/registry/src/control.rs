@@ -24,17 +24,19 @@ use crate::connection::Shared;
 use crate::metrics;
 use crate::query::Query;
 
+const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
+fn answer(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(text.into()).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Answer {
-    answer(status, "application/json", value.to_string())
+    answer(status, HeaderValue::from_static("application/json"), value.to_string())
 }
 
 /// What `/status` tells beside the store's own numbers.
@@ -144,9 +146,9 @@ async fn monitoring(shared: &Shared, metrics_path: Option<&str>, request: &Reque
         (&Method::GET | &Method::HEAD, path) if Some(path) == metrics_path => {
             let text = shared.metrics.text(store).await;
             if wants_openmetrics(request.headers()) {
-                answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+                answer(StatusCode::OK, OPENMETRICS, text)
             } else {
-                answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::as_plain_text(&text))
+                answer(StatusCode::OK, metrics::PLAIN, metrics::as_plain_text(&text))
             }
         }
         (&Method::GET | &Method::HEAD, "/healthz") => json_answer(StatusCode::OK, &json!({})),

@@ -1,5 +1,7 @@
 //! From a request line to one typed value.
 
+use std::fmt;
+
 use http::{Method, Version, header, request};
 use percent_encoding::percent_decode_str;
 use wharf_oci::{Algorithm, Digest, DigestError, Reference, ReferenceError, RepositoryName, Tag};
@@ -59,10 +61,30 @@ pub enum Endpoint {
     FinishUpload(RepositoryName, UploadId, Digest),
     /// `DELETE <upload>` (end-14).
     CancelUpload(RepositoryName, UploadId),
+    /// `GET` or `POST /token`: a bearer token (the Docker token protocol).
+    Token(TokenRequest),
+    /// `GET /metrics`, for administrators.
+    Metrics,
     /// `GET /healthz`: the process answers.
     Health,
     /// `GET /readyz`: the store can be read and written.
     Ready,
+}
+
+/// How a token is asked for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenRequest {
+    /// With this query, the credentials in a header.
+    Query(String),
+    /// With a form in the body.
+    Form,
+}
+
+impl fmt::Debug for TokenRequest {
+    /// Some clients put secrets where they do not belong.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Form) { "Form" } else { "Query" })
+    }
 }
 
 /// How an upload begins.
@@ -89,13 +111,14 @@ pub(crate) enum Kind {
     Manifest,
     Blob,
     Upload,
+    Token,
     Health,
     Invalid,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Base, Self::Listing, Self::Manifest, Self::Blob, Self::Upload, Self::Health, Self::Invalid];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Base, Self::Listing, Self::Manifest, Self::Blob, Self::Upload, Self::Token, Self::Health, Self::Invalid];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -104,6 +127,7 @@ impl Kind {
             Self::Manifest => "manifest",
             Self::Blob => "blob",
             Self::Upload => "upload",
+            Self::Token => "token",
             Self::Health => "health",
             Self::Invalid => "invalid",
         }
@@ -141,6 +165,12 @@ impl Endpoint {
         let read = |endpoint: Self| if is_read(method) { Ok(endpoint) } else { Err(ApiError::Method("GET, HEAD")) };
         let Some(rest) = path.strip_prefix("/v2") else {
             return match path {
+                "/token" => match *method {
+                    Method::GET => Ok(Self::Token(TokenRequest::Query(query.to_owned()))),
+                    Method::POST => Ok(Self::Token(TokenRequest::Form)),
+                    _ => Err(ApiError::Method("GET, POST")),
+                },
+                "/metrics" => read(Self::Metrics),
                 "/healthz" => read(Self::Health),
                 "/readyz" => read(Self::Ready),
                 _ => Err(ApiError::NotFound),
@@ -268,6 +298,8 @@ impl Endpoint {
             | Self::ReadManifest(..)
             | Self::ReadBlob(..)
             | Self::UploadStatus(..)
+            | Self::Token(_)
+            | Self::Metrics
             | Self::Health
             | Self::Ready => false,
             Self::PutManifest { .. }
@@ -283,6 +315,7 @@ impl Endpoint {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Base => Kind::Base,
+            Self::Token(_) => Kind::Token,
             Self::Catalog(_) | Self::Tags(..) | Self::Referrers { .. } => Kind::Listing,
             Self::ReadManifest(..) | Self::PutManifest { .. } | Self::DeleteManifest(..) => Kind::Manifest,
             Self::ReadBlob(..) | Self::DeleteBlob(..) => Kind::Blob,
@@ -291,7 +324,7 @@ impl Endpoint {
             | Self::AppendUpload(..)
             | Self::FinishUpload(..)
             | Self::CancelUpload(..) => Kind::Upload,
-            Self::Health | Self::Ready => Kind::Health,
+            Self::Metrics | Self::Health | Self::Ready => Kind::Health,
         }
     }
 }

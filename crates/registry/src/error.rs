@@ -1,9 +1,13 @@
 //! Everything that can be wrong with a request, and the one place that says how it is answered.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use wharf_oci::{Digest, DigestError, ManifestError, NameError};
 use wharf_store::StoreError;
+
+use crate::access::Wanted;
 
 use crate::upstream;
 
@@ -121,6 +125,24 @@ pub enum ApiError {
     /// Something forbidden by the configuration or by what else is stored.
     #[error("{0}")]
     NotAllowed(&'static str),
+    /// Nobody said who they are, and that is needed.
+    #[error("authentication is required")]
+    Unauthenticated(Wanted),
+    /// The bearer token is for something else.
+    #[error("the token does not cover this; a new one is needed")]
+    Insufficient(Wanted),
+    /// The credentials are wrong, or have ended.
+    #[error("the credentials are wrong or have expired")]
+    WrongCredentials,
+    /// Who asks may not do that.
+    #[error("the caller has no right to do this here")]
+    Forbidden,
+    /// Too many requests or failed logins.
+    #[error("too many requests or failed logins; try again in {} s", .0.as_secs().max(1))]
+    Throttled(Duration),
+    /// A token could not be made.
+    #[error("the registry cannot give out tokens; its log says more")]
+    NoToken,
     /// Too many open uploads.
     #[error("too many uploads are open; finish or cancel some, or try again later")]
     TooManyUploads,
@@ -158,6 +180,10 @@ impl ApiError {
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "UNSUPPORTED"),
             Self::Host | Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
             Self::Precondition(_) => (S::PRECONDITION_FAILED, "DENIED"),
+            Self::Unauthenticated(_) | Self::Insufficient(_) | Self::WrongCredentials => (S::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::Forbidden => (S::FORBIDDEN, "DENIED"),
+            Self::Throttled(_) => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            Self::NoToken => (S::INTERNAL_SERVER_ERROR, "UNKNOWN"),
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Upstream(failure) => failure.answer(),
             Self::Store(StoreError::Full) => (S::INSUFFICIENT_STORAGE, "STORAGE_FULL"),

@@ -3,12 +3,14 @@
 //! It implements the OCI distribution specification 1.1.1 and the additions of its development version (`tag` parameters on a push by digest, digest algorithms
 //! on uploads), and beyond it conditional manifest pushes and pulls through to other registries.
 mod access;
+mod audit;
 mod body;
 mod conditional;
 mod connection;
 mod control;
 mod endpoint;
 mod error;
+mod guard;
 mod handlers;
 mod http2;
 mod incoming;
@@ -23,9 +25,11 @@ mod socket;
 mod tls;
 mod upstream;
 
-pub use access::Policy;
-pub use endpoint::Endpoint;
+pub use access::{Policy, Wanted};
+pub use audit::AuditLog;
+pub use endpoint::{Endpoint, TokenRequest};
 pub use error::ApiError;
+pub use guard::{Challenge, Guard};
 pub use server::{Limits, Monitoring, Options, Running, ServeError, serve};
 pub use upstream::{Failure as UpstreamFailure, Mapping, MappingError, Upstream, Upstreams};
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -304,6 +305,9 @@ impl Metrics {
         self.sent.inc_by(bytes as u64);
     }
 }
+
+/// The type of the plain form.
+pub(crate) const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// OpenMetrics as the older text format (`version=0.0.4`), in which a counter's family has the name of its samples, and
 /// units, kinds of information and an end are not known.

@@ -54,6 +54,14 @@ pub(crate) fn json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<Body
     response
 }
 
+/// An answer with a body of text.
+pub(crate) fn text(content_type: HeaderValue, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    *response.body_mut() = Body::full(text);
+    response
+}
+
 /// A header value from text that holds nothing but visible ASCII; what does not is left out by the caller's `insert`.
 pub(crate) fn value(text: impl Into<Bytes>) -> HeaderValue {
     HeaderValue::from_maybe_shared(text.into()).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -93,6 +101,9 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
         }
         ApiError::Precondition(Some(current)) => {
             headers.insert(header::ETAG, value(format!("\"{current}\"")));
+        }
+        ApiError::Throttled(wait) => {
+            headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         ApiError::TooManyUploads => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));

@@ -20,8 +20,10 @@ use tokio_rustls::TlsAcceptor;
 use wharf_store::Store;
 
 use crate::access::Policy;
+use crate::audit::AuditLog;
 use crate::connection::{self, Shared};
 use crate::control::{self, Identity};
+use crate::guard::Guard;
 use crate::handlers;
 use crate::metrics::Metrics;
 use crate::upstream::{self, Upstreams};
@@ -73,6 +75,10 @@ pub struct Options {
     pub owner: Option<StdUnixListener>,
     /// What everybody may do.
     pub policy: Policy,
+    /// Who may do what; without it, everybody may do everything.
+    pub guard: Option<Guard>,
+    /// Where changes and refusals are told of.
+    pub audit: Option<AuditLog>,
     /// Where to look for what is not here.
     pub upstreams: Upstreams,
     /// Bounds.
@@ -130,8 +136,10 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
         most => most,
     };
     let upstreams = upstream::Asking::new(store.clone(), options.upstreams).map_err(io::Error::other)?;
+    let metrics = Arc::new(Metrics::new(room, &upstreams.counts));
     let shared = Arc::new(Shared {
-        metrics: Metrics::new(room, &upstreams.counts),
+        metrics: metrics.clone(),
+        audit: options.audit,
         handlers: handlers::Context {
             store: store.clone(),
             policy: options.policy,
@@ -139,6 +147,8 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             limits: options.limits,
             sparse: options.sparse_indexes,
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
+            guard: options.guard.map(Arc::new),
+            metrics,
             nobody: "".into(),
         },
         tls: options.tls.map(TlsAcceptor::from),

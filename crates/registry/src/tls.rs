@@ -1,6 +1,7 @@
 //! The encrypted way in.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -28,6 +29,14 @@ pub(crate) async fn accept(tls: &TlsAcceptor, stream: TcpStream, patience: Durat
 /// Whether the client chose HTTP/2 (RFC 7301).
 pub(crate) fn speaks_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+/// The common name of the certificate that the client showed.
+pub(crate) fn shown_name(stream: &TlsStream<TcpStream>) -> Option<Arc<str>> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.into())
 }
 
 async fn refuse_plain(mut stream: TcpStream) -> io::Error {

@@ -253,6 +253,11 @@ impl Store {
         StoreError::Damaged { digest: record.sha256, what: what.to_owned() }
     }
 
+    /// Up to `limit` repositories that hold a blob, sorted by name.
+    pub async fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>> {
+        self.index.holders(digest, limit).await
+    }
+
     /// Links a blob that `from`, or any repository, holds into `repository`, with a lease; `None` when there is none.
     pub async fn mount(
         &self,
@@ -390,14 +395,14 @@ impl Store {
         self.uploads.take(session).await
     }
 
-    /// Bytes that a session has received; `None` when the repository has no such session. Disturbs nobody who writes to it.
-    pub async fn upload_offset(&self, repository: &RepositoryName, id: UploadId) -> Result<Option<u64>> {
-        Ok(self.uploads.find(repository, id).await?.map(|session| session.offset()))
+    /// Bytes that a session has received; `None` when the owner has no such session in the repository. Disturbs nobody who writes to it.
+    pub async fn upload_offset(&self, repository: &RepositoryName, owner: &str, id: UploadId) -> Result<Option<u64>> {
+        Ok(self.uploads.find(repository, owner, id).await?.map(|session| session.offset()))
     }
 
-    /// The right to write to a session; who had it until now loses it.
-    pub async fn take_upload(&self, repository: &RepositoryName, id: UploadId) -> Result<Option<Upload>> {
-        match self.uploads.find(repository, id).await? {
+    /// The right to write to a session of the owner; who had it until now loses it.
+    pub async fn take_upload(&self, repository: &RepositoryName, owner: &str, id: UploadId) -> Result<Option<Upload>> {
+        match self.uploads.find(repository, owner, id).await? {
             Some(session) => self.uploads.take(session).await,
             None => Ok(None),
         }

@@ -138,13 +138,13 @@ impl Uploads {
     }
 
     /// The repository's session with this id, from memory or from the index.
-    pub(crate) async fn find(&self, repository: &RepositoryName, id: UploadId) -> Result<Option<Arc<Session>>> {
+    pub(crate) async fn find(&self, repository: &RepositoryName, owner: &str, id: UploadId) -> Result<Option<Arc<Session>>> {
         let in_memory = self.sessions.lock().get(&id).cloned();
         let session = match in_memory {
             Some(session) => Some(session),
             None => self.load(id).await?,
         };
-        Ok(session.filter(|session| session.repository == *repository))
+        Ok(session.filter(|session| session.repository == *repository && *session.owner == *owner))
     }
 
     async fn load(&self, id: UploadId) -> Result<Option<Arc<Session>>> {
@@ -322,7 +322,8 @@ impl Uploads {
     }
 
     async fn expire_one(self: &Arc<Self>, row: &UploadRow, before: Timestamp) -> Result<bool> {
-        let Some(session) = self.find(&row.repository, row.id).await?.filter(|session| session.progressed() < before) else {
+        let Some(session) = self.find(&row.repository, &row.owner, row.id).await?.filter(|session| session.progressed() < before)
+        else {
             return Ok(false);
         };
         let Some(upload) = self.take(session).await? else { return Ok(false) };

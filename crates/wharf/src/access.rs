@@ -8,6 +8,7 @@ use wharf_oci::is_there;
 use wharf_pull::authorities;
 
 use crate::cli::{AuthMode, AuthOptions};
+use crate::guard;
 use crate::settings::{self, Settings, SettingsError, Variable};
 use crate::ui::{self, Failure};
 
@@ -43,7 +44,10 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
         ui::warn(&format!("{} implies {}, which is not set", settings::AUTH.name, settings::SECURE.name));
     }
     let address = Address { https, authority: settings.url.authority() };
-    let credentials = credentials(settings, options, &address.authority)?;
+    let credentials = match credentials(settings, options, &address.authority)? {
+        Credentials::None if https => owner(settings, options, &address.authority)?,
+        credentials => credentials,
+    };
     let verify = match settings.environment.switch(&settings::TLS_VERIFY).map_err(refused)? {
         Some(true) => Verify::Required,
         Some(false) => Verify::Off,
@@ -56,6 +60,24 @@ pub fn of_registry(settings: &Settings, options: &AuthOptions) -> Result<Access,
         own.into_iter().chain(authorities(&address.authority, named).map_err(|error| Failure::of(&error))?).collect();
     let tls = Tls { verify, authorities };
     Ok(Access { address, credentials, tls, patience: patience(settings)? })
+}
+
+/// What a secure registry of this machine has left in the storage folder for its owner's commands.
+fn owner(settings: &Settings, options: &AuthOptions, host: &str) -> Result<Credentials, Failure> {
+    let file = guard::password_file(&settings.storage.join("auth"));
+    if options.auth_mode == Some(AuthMode::None) || !is_there(&file) {
+        return Ok(Credentials::None);
+    }
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let user = settings.environment.get(&settings::USERNAME).unwrap_or(settings::USERNAME.default).to_owned();
+            let credential = Credential::Basic { user, password: text.trim_end_matches('\n').to_owned().into() };
+            Ok(Credentials::Fixed { host: host.to_owned(), credential })
+        }
+        // Another user of this machine has credentials of their own.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(Credentials::None),
+        Err(error) => Err(Failure::new(format!("cannot read {}", file.display())).because(&error)),
+    }
 }
 
 fn credentials(settings: &Settings, options: &AuthOptions, host: &str) -> Result<Credentials, Failure> {

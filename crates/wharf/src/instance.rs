@@ -150,9 +150,11 @@ impl Instance {
 
     /// How the server treats its callers.
     pub fn mode(&self) -> String {
-        let protection = match self.config.http.tls {
-            Some(_) => "TLS, no authentication",
-            None => "insecure (HTTP, no authentication)",
+        let protection = match (self.config.http.tls.is_some(), self.config.access.is_guarded()) {
+            (true, true) => "secure (TLS, authentication)",
+            (true, false) => "TLS, no authentication",
+            (false, true) => "authentication, no TLS",
+            (false, false) => "insecure (HTTP, no authentication)",
         };
         format!("{protection}{}", if self.config.storage.read_only { ", read-only" } else { "" })
     }

@@ -1,11 +1,13 @@
 //! The `wharf` command: a container registry that is started, watched and stopped with one program.
 
 mod access;
+mod audit;
 mod automatic_labels;
 mod cli;
 mod commands;
 mod config;
 mod control;
+mod guard;
 mod image_name;
 mod instance;
 mod layout_image;

@@ -9,6 +9,7 @@ use wharf_oci::{Digest, RepositoryName};
 use wharf_store::{BlobDeletion, Content, StoreError};
 
 use super::{Answer, Context};
+use crate::access::Permit;
 use crate::body::{Body, MAPPED_FROM, Mapping, Part};
 use crate::conditional::{self, Verdict};
 use crate::error::ApiError;
@@ -21,18 +22,19 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("max-age=31536000, immuta
 
 pub(super) async fn read(
     context: &Context,
+    permit: &Permit,
     repository: &RepositoryName,
     digest: &Digest,
     headers: &HeaderMap,
     head: bool,
 ) -> Answer {
     // Who asks whether a blob is there may be about to leave it out of a push.
-    let blob = if head && context.policy.may_push() {
+    let blob = if head && permit.may_push(repository) {
         context.store.leased_blob(repository, digest).await?
     } else {
         context.store.blob(repository, digest).await?
     };
-    let Some(blob) = blob else { return coming(context, repository, digest, headers, head).await };
+    let Some(blob) = blob else { return coming(context, permit, repository, digest, headers, head).await };
     if blob.record.cached {
         context.upstreams.counts.hits.inc();
     }
@@ -42,11 +44,18 @@ pub(super) async fn read(
 }
 
 /// A blob that is not here, as it comes from upstream.
-async fn coming(context: &Context, repository: &RepositoryName, digest: &Digest, headers: &HeaderMap, head: bool) -> Answer {
+async fn coming(
+    context: &Context,
+    permit: &Permit,
+    repository: &RepositoryName,
+    digest: &Digest,
+    headers: &HeaderMap,
+    head: bool,
+) -> Answer {
     let unknown = || ApiError::BlobUnknown(*digest);
     if head {
         // Who is about to push asks for every blob, and no upstream needs to know of those; and one that is told of a blob leaves it out.
-        let asks = context.upstreams.mirror || !context.policy.may_push();
+        let asks = context.upstreams.mirror || !permit.may_push(repository);
         let size = if asks { context.upstreams.blob_size(repository, digest, headers).await? } else { None };
         let nothing = |_: &Range<u64>| Ok(Part::Memory(Bytes::new()));
         return answer(context, digest, size.ok_or_else(unknown)?, common_head(digest), headers, head, &nothing);
@@ -174,8 +183,8 @@ fn partial(response: &mut Response<Body>, size: u64, ranges: &[Range<u64>], part
     Ok(())
 }
 
-pub(super) async fn delete(context: &Context, repository: &RepositoryName, digest: &Digest) -> Answer {
-    match context.store.delete_blob(repository, digest, &context.nobody).await? {
+pub(super) async fn delete(context: &Context, permit: &Permit, repository: &RepositoryName, digest: &Digest) -> Answer {
+    match context.store.delete_blob(repository, digest, permit.actor()).await? {
         BlobDeletion::Deleted { .. } => Ok(respond::empty(StatusCode::ACCEPTED)),
         BlobDeletion::InUse => {
             Err(ApiError::NotAllowed("a manifest of the repository names this blob; delete the manifest first"))

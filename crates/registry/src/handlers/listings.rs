@@ -3,10 +3,12 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use wharf_access::Right;
 use wharf_oci::{Digest, RepositoryName, media_type};
 use wharf_store::{Page, Referrer};
 
 use super::{Answer, Context};
+use crate::access::Permit;
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::paging::PageQuery;
@@ -27,11 +29,31 @@ struct Tags<'a> {
     tags: Vec<String>,
 }
 
-pub(super) async fn catalog(context: &Context, query: &PageQuery) -> Answer {
+pub(super) async fn catalog(context: &Context, permit: &Permit, query: &PageQuery) -> Answer {
     let query = &PageQuery { n: query.n.min(context.limits.catalog), last: query.last.clone() };
-    let page = context.store.repositories(query.last.as_deref(), query.n).await?;
+    let page = visible(context, permit, query).await?;
     let link = link(&page, query, "/v2/_catalog");
     Ok(listing(&Catalog { repositories: page.items }, link))
+}
+
+/// A page of what the caller may pull.
+async fn visible(context: &Context, permit: &Permit, query: &PageQuery) -> Result<Page<String>, ApiError> {
+    let mut page = context.store.repositories(query.last.as_deref(), query.n).await?;
+    if !permit.is_guarded() || query.n == 0 {
+        return Ok(page);
+    }
+    let mut items = Vec::new();
+    loop {
+        let last = page.items.last().cloned();
+        items.extend(page.items.into_iter().filter(|name| permit.may(Right::Pull, name)));
+        // One more than is wanted says that there is a further page, which a page of what they may not see would not.
+        if items.len() > query.n || !page.more {
+            let more = items.len() > query.n;
+            items.truncate(query.n);
+            return Ok(Page { items, more });
+        }
+        page = context.store.repositories(last.as_deref(), context.limits.catalog).await?;
+    }
 }
 
 pub(super) async fn tags(context: &Context, repository: &RepositoryName, query: &PageQuery) -> Answer {

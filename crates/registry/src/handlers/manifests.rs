@@ -7,6 +7,7 @@ use wharf_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, Repositor
 use wharf_store::{ManifestDeletion, NewManifest, PutOutcome, StoreError};
 
 use super::{Answer, Context};
+use crate::access::Permit;
 use crate::body::Body;
 use crate::conditional::{self, Verdict};
 use crate::error::ApiError;
@@ -18,16 +19,17 @@ const LARGE: usize = 64 << 10;
 
 pub(super) async fn read(
     context: &Context,
+    permit: &Permit,
     repository: &RepositoryName,
     reference: &Reference,
     headers: &HeaderMap,
     head: bool,
 ) -> Answer {
-    let mut manifest = here(context, repository, reference, head).await?;
+    let mut manifest = here(context, permit, repository, reference, head).await?;
     let mut is_stale = false;
     if context.upstreams.is_due(repository, reference, manifest.as_ref(), headers) {
         match context.upstreams.freshen(repository, reference, manifest.as_ref()).await {
-            Ok(()) => manifest = here(context, repository, reference, head).await?,
+            Ok(()) => manifest = here(context, permit, repository, reference, head).await?,
             // What there is, though it may be old, is better than nothing.
             Err(_) if manifest.is_some() => is_stale = true,
             Err(failure) => return Err(failure.into()),
@@ -72,12 +74,13 @@ pub(super) async fn read(
 /// The manifest, as far as the registry has it.
 async fn here(
     context: &Context,
+    permit: &Permit,
     repository: &RepositoryName,
     reference: &Reference,
     head: bool,
 ) -> Result<Option<wharf_store::Manifest>, StoreError> {
     // Who asks whether a manifest is there may be about to push an index that names it.
-    if head && context.policy.may_push() {
+    if head && permit.may_push(repository) {
         context.store.leased_manifest(repository, reference).await
     } else {
         context.store.manifest(repository, reference).await
@@ -97,6 +100,7 @@ async fn unknown(context: &Context, repository: &RepositoryName, reference: &Ref
 
 pub(super) async fn put(
     context: &Context,
+    permit: &Permit,
     repository: RepositoryName,
     reference: Reference,
     mut tags: Vec<Tag>,
@@ -143,7 +147,7 @@ pub(super) async fn put(
         tags: tags.clone(),
         conditions,
         sparse: context.sparse,
-        actor: context.nobody.clone(),
+        actor: permit.actor().clone(),
         origin: None,
     };
     match context.store.put_manifest(new).await? {
@@ -188,8 +192,8 @@ fn declared_type(headers: &HeaderMap) -> Result<String, ApiError> {
     if essence.is_empty() || media_type::is_valid(essence) { Ok(essence.to_owned()) } else { Err(ApiError::ContentType) }
 }
 
-pub(super) async fn delete(context: &Context, repository: &RepositoryName, reference: &Reference) -> Answer {
-    match context.store.delete_manifest(repository, reference, &context.nobody).await? {
+pub(super) async fn delete(context: &Context, permit: &Permit, repository: &RepositoryName, reference: &Reference) -> Answer {
+    match context.store.delete_manifest(repository, reference, permit.actor()).await? {
         ManifestDeletion::Deleted { .. } => Ok(accepted()),
         ManifestDeletion::Unknown => Err(ApiError::ManifestUnknown(reference.to_string())),
         ManifestDeletion::UnknownRepository => Err(ApiError::NameUnknown(repository.to_string())),

@@ -1,10 +1,12 @@
 //! Uploads: begin, mount, append, ask, finish, cancel.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use wharf_access::Right;
 use wharf_oci::{Digest, RepositoryName};
 use wharf_store::{FinishError, StoreError, Upload, UploadId};
 
 use super::{Answer, Context};
+use crate::access::Permit;
 use crate::body::Body;
 use crate::endpoint::Begin;
 use crate::error::ApiError;
@@ -12,15 +14,23 @@ use crate::incoming::RequestBody;
 use crate::range::of_chunk;
 use crate::respond;
 
+/// Repositories that are looked through for one from which the caller may mount.
+const SOURCES: usize = 1_000;
 /// Bytes between two looks at the free space.
 const LOOK_AT_SPACE: u64 = 8 << 20;
 
-pub(super) async fn begin(context: &Context, repository: &RepositoryName, begin: Begin, body: &mut RequestBody) -> Answer {
+pub(super) async fn begin(
+    context: &Context,
+    permit: &Permit,
+    repository: &RepositoryName,
+    begin: Begin,
+    body: &mut RequestBody,
+) -> Answer {
     let store = &context.store;
     let algorithm = match begin {
         Begin::Session(algorithm) => algorithm,
         Begin::Mount { digest, from } => {
-            if store.mount(repository, &digest, from.as_ref(), &context.nobody).await?.is_some() {
+            if mount(context, permit, repository, &digest, from.as_ref()).await? {
                 return Ok(created(context, repository, &digest));
             }
             digest.algorithm()
@@ -30,7 +40,7 @@ pub(super) async fn begin(context: &Context, repository: &RepositoryName, begin:
             digest.algorithm()
         }
         Begin::Whole(digest) => {
-            let Some(mut upload) = store.begin_upload(repository, &context.nobody, digest.algorithm()).await? else {
+            let Some(mut upload) = store.begin_upload(repository, permit.actor(), digest.algorithm()).await? else {
                 return Err(ApiError::TooManyUploads);
             };
             if let Err(error) = receive(context, &mut upload, body, None).await {
@@ -39,34 +49,59 @@ pub(super) async fn begin(context: &Context, repository: &RepositoryName, begin:
                 return Err(error);
             }
             let id = upload.id();
-            let answer = complete(context, repository, upload, &digest).await;
+            let answer = complete(context, permit, repository, upload, &digest).await;
             if answer.is_err()
-                && let Some(upload) = store.take_upload(repository, id).await?
+                && let Some(upload) = store.take_upload(repository, permit.actor(), id).await?
             {
                 upload.cancel().await?;
             }
             return answer;
         }
     };
-    match store.begin_upload(repository, &context.nobody, algorithm).await? {
+    match store.begin_upload(repository, permit.actor(), algorithm).await? {
         Some(upload) => Ok(session(context, repository, upload.id(), StatusCode::ACCEPTED, 0)),
         None => Err(ApiError::TooManyUploads),
     }
 }
 
-pub(super) async fn status(context: &Context, repository: &RepositoryName, id: UploadId) -> Answer {
-    let offset = context.store.upload_offset(repository, id).await?.ok_or(ApiError::UploadUnknown)?;
+/// Mounts a blob from where the caller may pull it. What they may not pull is not there, so that a mount says nothing of it.
+async fn mount(
+    context: &Context,
+    permit: &Permit,
+    repository: &RepositoryName,
+    digest: &Digest,
+    from: Option<&RepositoryName>,
+) -> Result<bool, ApiError> {
+    let readable = |source: &RepositoryName| permit.may(Right::Pull, source.as_str());
+    let chosen;
+    let from = match from {
+        Some(from) if !readable(from) => return Ok(false),
+        None if permit.is_guarded() => {
+            chosen = context.store.holders(digest, SOURCES).await?.into_iter().find(readable);
+            match &chosen {
+                Some(source) => Some(source),
+                None => return Ok(false),
+            }
+        }
+        from => from,
+    };
+    Ok(context.store.mount(repository, digest, from, permit.actor()).await?.is_some())
+}
+
+pub(super) async fn status(context: &Context, permit: &Permit, repository: &RepositoryName, id: UploadId) -> Answer {
+    let offset = context.store.upload_offset(repository, permit.actor(), id).await?.ok_or(ApiError::UploadUnknown)?;
     Ok(session(context, repository, id, StatusCode::NO_CONTENT, offset))
 }
 
 pub(super) async fn append(
     context: &Context,
+    permit: &Permit,
     repository: &RepositoryName,
     id: UploadId,
     headers: &HeaderMap,
     body: &mut RequestBody,
 ) -> Answer {
-    let mut upload = context.store.take_upload(repository, id).await?.ok_or(ApiError::UploadUnknown)?;
+    let mut upload = context.store.take_upload(repository, permit.actor(), id).await?.ok_or(ApiError::UploadUnknown)?;
     let length = chunk_length(context, repository, &upload, headers, body, false)?;
     if let Err(error) = receive(context, &mut upload, body, length).await {
         return Err(refused(context, upload, error).await);
@@ -78,22 +113,23 @@ pub(super) async fn append(
 
 pub(super) async fn finish(
     context: &Context,
+    permit: &Permit,
     repository: &RepositoryName,
     id: UploadId,
     digest: &Digest,
     headers: &HeaderMap,
     body: &mut RequestBody,
 ) -> Answer {
-    let mut upload = context.store.take_upload(repository, id).await?.ok_or(ApiError::UploadUnknown)?;
+    let mut upload = context.store.take_upload(repository, permit.actor(), id).await?.ok_or(ApiError::UploadUnknown)?;
     let length = chunk_length(context, repository, &upload, headers, body, true)?;
     if let Err(error) = receive(context, &mut upload, body, length).await {
         return Err(refused(context, upload, error).await);
     }
-    complete(context, repository, upload, digest).await
+    complete(context, permit, repository, upload, digest).await
 }
 
-pub(super) async fn cancel(context: &Context, repository: &RepositoryName, id: UploadId) -> Answer {
-    let upload = context.store.take_upload(repository, id).await?.ok_or(ApiError::UploadUnknown)?;
+pub(super) async fn cancel(context: &Context, permit: &Permit, repository: &RepositoryName, id: UploadId) -> Answer {
+    let upload = context.store.take_upload(repository, permit.actor(), id).await?.ok_or(ApiError::UploadUnknown)?;
     upload.cancel().await?;
     Ok(respond::empty(StatusCode::NO_CONTENT))
 }
@@ -169,8 +205,8 @@ async fn refused(context: &Context, upload: Upload, error: ApiError) -> ApiError
     }
 }
 
-async fn complete(context: &Context, repository: &RepositoryName, upload: Upload, digest: &Digest) -> Answer {
-    match context.store.finish_upload(repository, upload, digest, &context.nobody).await {
+async fn complete(context: &Context, permit: &Permit, repository: &RepositoryName, upload: Upload, digest: &Digest) -> Answer {
+    match context.store.finish_upload(repository, upload, digest, permit.actor()).await {
         Ok(_) => Ok(created(context, repository, digest)),
         Err(FinishError::Mismatch { actual }) => {
             Err(ApiError::DigestMismatch { expected: Box::new(*digest), actual: Box::new(actual) })

@@ -201,6 +201,10 @@ pub(super) async fn a_mount_needs_a_holder(index: &dyn Index) {
     assert_eq!(mount("mount/b", Some("mount/none")).await, None);
     assert_eq!(mount("mount/b", Some("mount/a")).await, Some(record.clone()));
     assert_eq!(mount("mount/c", None).await, Some(record.clone()));
+    let holders = async |limit| index.holders(&digest, limit).await.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(holders(9).await, ["mount/a", "mount/b", "mount/c"]);
+    assert_eq!(holders(2).await, ["mount/a", "mount/b"]);
+    assert_eq!(index.holders(&Digest::sha256(b"nobody's"), 9).await.unwrap(), []);
     for repository in ["mount/a", "mount/b", "mount/c"] {
         assert_eq!(index.blob(&name(repository), &digest).await.unwrap(), Some(record.clone()));
         index.delete_blob(&name(repository), &digest, &actor()).await.unwrap();

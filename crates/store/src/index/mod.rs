@@ -323,6 +323,8 @@ pub trait Index: Send + Sync + 'static {
     async fn commit_blob(&self, blob: NewBlob) -> Result<BlobRecord>;
     /// The blob, if the repository holds it and it is not known to be damaged.
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobRecord>>;
+    /// Up to `limit` repositories that hold a blob which is not known to be damaged, sorted by name.
+    async fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>>;
     /// Links a blob that `from` (anybody, when `None`) holds into another repository; `None` when it does not hold it.
     async fn mount(
         &self,

@@ -15,7 +15,7 @@ use crate::{Location, Staging, Timestamp};
 pub(crate) struct Session {
     pub(super) id: UploadId,
     pub(super) repository: RepositoryName,
-    owner: Arc<str>,
+    pub(super) owner: Arc<str>,
     pub(super) location: Location,
     pub(super) created: Timestamp,
     /// Bytes that arrived, for asking without waiting for whoever writes.

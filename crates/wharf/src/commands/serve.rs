@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use wharf_registry::{Limits, Monitoring, Options, Policy};
+use wharf_registry::{Guard, Limits, Monitoring, Options, Policy};
 use wharf_store::Store;
 use wharf_store::lock::{State, StorageLock};
 
+use crate::audit;
 use crate::config::Config;
+use crate::guard;
 use crate::listen;
 use crate::notify::Notifier;
 use crate::storage;
@@ -53,7 +55,8 @@ async fn serve(config: &Config, lock: &StorageLock, log: Option<&Path>) -> Resul
     let mut signals = Signals::new(log).map_err(cannot_start)?;
     // The listeners come first: a port that is taken is the likeliest mistake, and is told before anything is touched.
     let certificates = tls::prepare(config)?;
-    let options = options(config, certificates.as_ref())?;
+    let guard = guard::prepare(config)?;
+    let options = options(config, certificates.as_ref(), guard)?;
     let store = Arc::new(storage::open(config, lock).await.map_err(cannot_start)?);
     store.note_alive().await.map_err(cannot_start)?;
     let running = wharf_registry::serve(store.clone(), options).map_err(cannot_start)?;
@@ -157,7 +160,7 @@ fn reopen(log: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn options(config: &Config, certificates: Option<&Certificates>) -> Result<Options, Failure> {
+fn options(config: &Config, certificates: Option<&Certificates>, guard: Option<Guard>) -> Result<Options, Failure> {
     let bound = listen::bind(&config.http.listen).map_err(|error| listen::cannot_listen(&error))?;
     let mut warnings = bound.warnings;
     let monitoring = match &config.http.debug {
@@ -177,6 +180,8 @@ fn options(config: &Config, certificates: Option<&Certificates>) -> Result<Optio
         tls: certificates.map(Certificates::config),
         monitoring,
         owner: Some(storage::bind_control(&config.storage.root).map_err(cannot_start)?),
+        guard,
+        audit: config.audit.as_deref().map(audit::open).transpose()?,
         policy: Policy { read_only: config.storage.read_only, deletes: config.storage.delete },
         upstreams: crate::upstreams::of(config).map_err(Failure::new)?,
         limits: Limits {

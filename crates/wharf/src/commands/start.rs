@@ -13,6 +13,7 @@ use wharf_store::lock::{Holder, State};
 
 use crate::config::render;
 use crate::control;
+use crate::guard;
 use crate::instance::Instance;
 use crate::listen;
 use crate::notify::{self, Waiter};
@@ -102,6 +103,13 @@ fn started(instance: &Instance, holder: &Holder) -> Result<ExitCode, Failure> {
     ui::say(format_args!("Registry started (pid {})", holder.pid));
     describe(instance, holder);
     ui::say(format_args!("  Log:     {}", instance.log_file().display()));
+    let access = &instance.config.access;
+    if let Some(password) = access.folder.as_deref().map(guard::password_file).filter(|password| password.exists()) {
+        ui::say(format_args!("  User:    {}, the password is in {}", access.owner, password.display()));
+    }
+    if let Some((pki, _)) = instance.config.http.own_pki() {
+        ui::say(format_args!("  CA:      {}", pki.path(wharf_pki::AUTHORITY).display()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -214,11 +214,18 @@ pub static KEYS: &[Key] = &[
     other("validation.disabled", NoEffect("manifests are always validated")),
     key("catalog.maxentries", Number(1), "10000", "Most repositories in one answer of the catalog."),
     other("auth.none", NoEffect("everybody is answered")),
+    key(
+        "auth.htpasswd.path",
+        Path,
+        "",
+        "File of users, as `htpasswd -B` writes it. Read again when it changes. Unless wharf.access.rules says otherwise, each of them may do everything.",
+    ),
+    key("auth.htpasswd.realm", Text, "wharf", "What people are shown who are asked for a password."),
     other(
         "auth",
         Stops(
-            "authentication is not supported yet, and without it everybody would be answered",
-            "remove the section and let a proxy in front authenticate, with a server that listens on loopback",
+            "this way of authentication is not supported, and without it everybody would be answered",
+            "use auth.htpasswd or wharf.access.folder; wharf.access.rules says who may do what",
         ),
     ),
     other(
@@ -287,11 +294,37 @@ pub static KEYS: &[Key] = &[
     key("wharf.storage.min_free", Size, "64MiB", "Uploads are refused when less than this would be left on the disk."),
     key("wharf.history.keep", DurationOrNever, "90d", "How long the log of changes is kept."),
     key(
+        "wharf.access.folder",
+        Path,
+        "",
+        "Folder with the users (htpasswd), their tokens and the keys of bearer tokens. On first start an owner with a password is made in it. Without it, and without auth.htpasswd, nobody is asked who they are.",
+    ),
+    key(
+        "wharf.access.owner",
+        Text,
+        "yocto",
+        "User who is made on first start, and who may do everything unless wharf.access.rules is set.",
+    ),
+    key(
+        "wharf.access.challenge",
+        Choice(&["", "bearer", "basic"]),
+        "",
+        "How clients are asked who they are: bearer, for a token that they fetch here, or basic, for the password with each request. By default basic with auth.htpasswd and bearer without. Both are taken in any case.",
+    ),
+    key("wharf.access.token_life", Duration, "5m", "How long a bearer token counts that a client has fetched."),
+    key(
+        "wharf.access.rules",
+        Structured(Shape::Rules),
+        "[]",
+        "Who may do what: a list of rules, each with `who` (anonymous, everybody, known, user:NAME, group:NAME, token:NAME, certificate:NAME), `may` (pull, push, delete, administer) and `repositories` (patterns: * for a part of a component, ** for any part). What no rule allows is refused.",
+    ),
+    key(
         "wharf.access.groups",
         Structured(Shape::Groups),
         "{}",
         "Names of groups, each with a list of its users. Rules name a group as `group:NAME`.",
     ),
+    key("wharf.audit.file", Path, "", "File that gets a line of JSON for each change and each refusal."),
     key(
         "wharf.pki.folder",
         Path,

@@ -142,10 +142,27 @@ fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
             findings.push(Finding::new(Severity::Error, authorities, message).hint(hint));
         }
     }
-    if !listen.is_loopback() && config.http.tls.is_none() {
+    let access = &config.access;
+    if let Err(error) = wharf_access::Rules::new(&access.rules, &access.groups) {
+        findings.push(Finding::new(Severity::Error, config.values().place("wharf.access.rules").clone(), error.to_string()));
+    }
+    for key in ["wharf.access.rules", "wharf.access.groups"] {
+        let place = config.values().place(key);
+        if !access.is_guarded() && *place != Place::Default {
+            let message = format!("`{key}` has no effect while nobody is asked who they are");
+            let hint = "set wharf.access.folder or auth.htpasswd.path";
+            findings.push(Finding::new(Severity::Error, place.clone(), message).hint(hint));
+        }
+    }
+    let lacks = match (config.http.tls.is_some(), access.is_guarded()) {
+        (true, true) => None,
+        (false, false) => Some("without TLS and authentication: everybody who reaches it may push and pull"),
+        (true, false) => Some("without authentication: everybody who reaches it may push and pull"),
+        (false, true) => Some("without TLS: passwords and what is pushed and pulled can be read on the way"),
+    };
+    if let Some(lacks) = lacks.filter(|_| !listen.is_loopback()) {
         let place = config.values().place("http.addr").clone();
-        let message = format!("listening on {listen} without TLS and authentication: everybody who reaches it may push and pull");
-        findings.push(Finding::new(Severity::Warning, place, message));
+        findings.push(Finding::new(Severity::Warning, place, format!("listening on {listen} {lacks}")));
     }
     Loaded { config, findings }
 }

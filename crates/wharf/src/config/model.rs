@@ -10,7 +10,7 @@ use wharf_pki::{ClientCertificates, Names, Pki, Plan, SERVER, Version};
 use super::address::ListenAddress;
 use super::check::{Value, Values};
 use super::finding::Place;
-use super::structured::{Groups, Paths};
+use super::structured::{Groups, Paths, Rules};
 use super::units::ByteSize;
 use super::upstreams::{Password, Upstream};
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Who may do what.
     pub access: Access,
+    /// The file that is told of changes and refusals.
+    pub audit: Option<PathBuf>,
     values: Values,
 }
 
@@ -204,11 +206,42 @@ pub struct Upstreams {
     pub cache_size: ByteSize,
 }
 
-/// `wharf.access`.
+/// `auth` and `wharf.access`.
 #[derive(Clone, Debug)]
 pub struct Access {
+    /// Folder for users, tokens and keys.
+    pub folder: Option<PathBuf>,
+    /// A file of users of somebody's own.
+    pub htpasswd: Option<PathBuf>,
+    /// What people are shown who are asked for a password.
+    pub realm: String,
+    /// The user made on first start.
+    pub owner: String,
+    /// `bearer` or `basic`.
+    pub challenge: String,
+    /// How long a bearer token counts.
+    pub token_life: Duration,
+    /// Who may do what, when that is said.
+    pub rules: Rules,
     /// Groups with their users.
     pub groups: Groups,
+}
+
+impl Access {
+    /// Whether callers are asked who they are.
+    pub fn is_guarded(&self) -> bool {
+        self.folder.is_some() || self.htpasswd.is_some()
+    }
+
+    /// The file of users.
+    pub fn users(&self) -> Option<PathBuf> {
+        self.htpasswd.clone().or_else(|| self.folder.as_ref().map(|folder| folder.join("htpasswd")))
+    }
+
+    /// The file of tokens.
+    pub fn tokens(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join("tokens.json"))
+    }
 }
 
 impl Config {
@@ -290,7 +323,17 @@ impl Config {
                 }),
                 cache_size: read.size("wharf.upstream.cache_size"),
             },
-            access: Access { groups: read.structured("wharf.access.groups") },
+            access: Access {
+                folder: read.path("wharf.access.folder"),
+                htpasswd: read.path("auth.htpasswd.path"),
+                realm: read.text("auth.htpasswd.realm"),
+                owner: read.text("wharf.access.owner"),
+                challenge: read.text("wharf.access.challenge"),
+                token_life: read.time("wharf.access.token_life"),
+                rules: read.structured("wharf.access.rules"),
+                groups: read.structured("wharf.access.groups"),
+            },
+            audit: read.path("wharf.audit.file"),
             values,
         }
     }
@@ -302,9 +345,8 @@ impl Config {
 }
 
 fn tls(read: &Read<'_>) -> Option<Tls> {
-    let path = |key| Some(read.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from);
     let days = |key| u32::try_from(read.number(key)).unwrap_or(u32::MAX);
-    let (certificate, key) = (path("http.tls.certificate"), path("http.tls.key"));
+    let (certificate, key) = (read.path("http.tls.certificate"), read.path("http.tls.key"));
     let authorities = read.structured::<Paths>("http.tls.clientcas");
     let welcome = read.text("http.tls.clientauth") == "verify-client-cert-if-given";
     let lowest = if read.text("http.tls.minimumtls") == "tls1.3" { Version::Tls13 } else { Version::Tls12 };
@@ -314,7 +356,7 @@ fn tls(read: &Read<'_>) -> Option<Tls> {
     // What is no name was refused when it was read.
     let _ = names.add(&list);
     let plan = Plan { names, days: days("wharf.pki.days"), authority_days: days("wharf.pki.authority_days") };
-    let certificate = match (certificate, key, path("wharf.pki.folder")) {
+    let certificate = match (certificate, key, read.path("wharf.pki.folder")) {
         (Some(certificate), Some(key), _) => Certificate::Given { certificate, key },
         (_, _, Some(folder)) => Certificate::Own { pki: Pki::new(folder), plan },
         _ => return None,
@@ -367,6 +409,10 @@ impl Read<'_> {
             Value::Secret(password) => Some(password.clone()),
             _ => None,
         }
+    }
+
+    fn path(&self, path: &'static str) -> Option<PathBuf> {
+        Some(self.text(path)).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
     fn duration(&self, path: &'static str) -> Option<Duration> {

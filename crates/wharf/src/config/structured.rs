@@ -17,6 +17,8 @@ pub enum Shape {
     Groups,
     /// [`Paths`].
     Paths,
+    /// [`Rules`].
+    Rules,
     /// Host names and addresses, as the names of a certificate.
     Names,
     /// [`Upstreams`].
@@ -25,6 +27,9 @@ pub enum Shape {
 
 /// Groups with the names of their users.
 pub type Groups = BTreeMap<String, Vec<String>>;
+
+/// Who may do what.
+pub type Rules = Vec<wharf_access::Rule>;
 
 /// Files. Relative ones count from the folder the program was started in.
 pub type Paths = Vec<PathBuf>;
@@ -35,6 +40,10 @@ pub fn read(shape: Shape, node: &Node) -> Result<Json, String> {
     match shape {
         Shape::Groups => {
             check::<Groups>(&value, "names of groups with a list of users each")?;
+            Ok(value)
+        }
+        Shape::Rules => {
+            check::<Rules>(&value, "a list of rules")?;
             Ok(value)
         }
         // Absolute at once: the server in the background runs in another folder than its starter.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub use environment::Environment;
 pub use variables::{
     AUTH, AUTH_MODE, AUTHFILE, CA_CERT, CA_DAYS, CERT_DAYS, CERT_SAN, CONFIG, CREDSFILE, DEPLOY_DIR_IMAGE, DEPLOY_DIR_IMAGES,
-    IMAGE_VERSION, IMAGES, INSECURE, NAMESPACE, SECURE, SOURCE_DATE_EPOCH, STALL, STORAGE, TAG_STRATEGY, TARGET_ARCH, TLS_VERIFY,
-    TOPDIR, URL, USERNAME, VARIABLES, Variable,
+    IMAGE_VERSION, IMAGES, INSECURE, NAMESPACE, PASSWORD, SECURE, SOURCE_DATE_EPOCH, STALL, STORAGE, TAG_STRATEGY, TARGET_ARCH,
+    TLS_VERIFY, TOPDIR, URL, USERNAME, VARIABLES, Variable,
 };
 
 use wharf_oci::{NameError, RepositoryName};
@@ -201,7 +201,7 @@ impl Settings {
         Ok(config::load(file, self.protection()?, self.environment.all()))
     }
 
-    /// What secure mode sets: certificates of an authority in the storage folder.
+    /// What secure mode sets: certificates of an authority, users and an audit log, all in the storage folder.
     fn protection(&self) -> Result<impl FnOnce(&mut Values), SettingsError> {
         let days = |variable: &'static Variable| match self.environment.get(variable) {
             None => Ok(None),
@@ -217,10 +217,17 @@ impl Settings {
             names = format!("{names} {}", self.url.host);
         }
         let names: Vec<_> = names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let folder = self.is_https()?.then(|| self.storage.join("pki").to_string_lossy().into_owned());
+        let secure = self.is_https()?;
+        let owner = self.environment.get(&USERNAME).unwrap_or(USERNAME.default).to_owned();
         Ok(move |values: &mut Values| {
-            let Some(folder) = folder else { return };
-            values.set("wharf.pki.folder", Value::Text(folder), Place::Default);
+            if !secure {
+                return;
+            }
+            let below = |name: &str| Value::Text(self.storage.join(name).to_string_lossy().into_owned());
+            values.set("wharf.pki.folder", below("pki"), Place::Default);
+            values.set("wharf.access.folder", below("auth"), Place::Default);
+            values.set("wharf.access.owner", Value::Text(owner), Place::Default);
+            values.set("wharf.audit.file", below("audit.log"), Place::Default);
             values.set("wharf.pki.names", Value::Structured(names.into()), Place::Default);
             for (path, days) in [("wharf.pki.days", days), ("wharf.pki.authority_days", authority_days)] {
                 if let Some(days) = days {

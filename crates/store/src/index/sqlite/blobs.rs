@@ -88,6 +88,17 @@ pub(super) fn find_source(
     Ok(held.then_some(row.id))
 }
 
+/// Repositories that hold the sound blob with this digest.
+pub(super) fn holders(connection: &Connection, digest: &Digest, limit: usize) -> rusqlite::Result<Vec<RepositoryName>> {
+    let Some(row) = by_digest(connection, digest)?.filter(|row| !row.damaged) else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM repository_blobs JOIN repositories ON repositories.id = repository_id
+         WHERE blob_id = ?1 ORDER BY name LIMIT ?2",
+    )?;
+    let names = statement.query_map((row.id, i64::try_from(limit).unwrap_or(i64::MAX)), |row| row.get::<_, String>(0))?;
+    names.filter_map(|name| name.map(|name| name.parse().ok()).transpose()).collect()
+}
+
 pub(super) fn commit(connection: &Connection, blob: &NewBlob) -> rusqlite::Result<BlobRecord> {
     let now = Timestamp::now();
     let new = BlobRecord { sha256: blob.sha256, size: blob.size, place: blob.place.clone(), cached: false };

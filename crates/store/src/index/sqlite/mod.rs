@@ -218,6 +218,10 @@ impl Index for Sqlite {
         let (repository, digest) = (repository.clone(), *digest);
         self.read("looking for a blob", move |connection| blobs::find(connection, &repository, &digest)).await
     }
+    async fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>> {
+        let digest = *digest;
+        self.read("looking for a blob", move |connection| blobs::holders(connection, &digest, limit)).await
+    }
     async fn mount(
         &self,
         repository: &RepositoryName,

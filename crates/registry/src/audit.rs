@@ -1,0 +1,170 @@
+//! The audit log: one JSON object a line for each change and each refusal. It says when, who, from where, what, and with what result; never a credential.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::body::Body;
+use crate::connection::{Admitted, Peer};
+use crate::endpoint::{Begin, Endpoint};
+use crate::error::ApiError;
+
+/// Where lines go, each without its line break. It is called by the threads that answer, so it must not wait for long.
+#[derive(Clone)]
+pub struct AuditLog(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl AuditLog {
+    /// Hands every line to `write`.
+    pub fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditLog")
+    }
+}
+
+/// What somebody does, before it is known how it ends.
+pub(crate) struct Deed {
+    who: Option<Arc<str>>,
+    what: &'static str,
+    repository: Option<String>,
+    reference: Option<String>,
+    tags: Vec<String>,
+    effect: Effect,
+}
+
+/// What success means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing was changed.
+    None,
+    /// Something was, if it was made now: a mount that finds nothing begins an upload instead.
+    Created,
+    /// Something was.
+    Any,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    when: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    what: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    result: &'static str,
+    status: u16,
+}
+
+impl Deed {
+    /// What is to be told of a request, if anybody listens.
+    pub(crate) fn of(admitted: &Admitted, listened: bool) -> Option<Self> {
+        if !listened {
+            return None;
+        }
+        let endpoint = admitted.outcome.as_ref().map(|(endpoint, _)| endpoint).ok().or(admitted.endpoint.as_ref())?;
+        let (what, effect) = named(endpoint)?;
+        let (repository, reference, tags) = about(endpoint);
+        Some(Self { who: admitted.actor.clone(), what, repository, reference, tags, effect })
+    }
+
+    /// Tells of it, if it has changed something or was refused.
+    pub(crate) fn record(&self, log: &AuditLog, peer: &Peer, outcome: &Result<Response<Body>, ApiError>) {
+        let (result, status) = match outcome {
+            Ok(response)
+                if self.effect == Effect::Any || (self.effect == Effect::Created && response.status() == StatusCode::CREATED) =>
+            {
+                ("done", response.status())
+            }
+            Ok(_) => return,
+            Err(error) if is_refusal(error) => ("refused", error.answer().0),
+            Err(error) if self.effect != Effect::None => ("failed", error.answer().0),
+            Err(_) => return,
+        };
+        let line = Line {
+            when: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+            who: self.who.as_deref(),
+            from: peer.address.map(|address| address.ip().to_canonical().to_string()),
+            what: self.what,
+            repository: self.repository.as_deref(),
+            reference: self.reference.as_deref(),
+            tags: &self.tags,
+            result,
+            status: status.as_u16(),
+        };
+        (log.0)(&serde_json::to_string(&line).unwrap_or_default());
+    }
+}
+
+fn is_refusal(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::Unauthenticated(_)
+            | ApiError::Insufficient(_)
+            | ApiError::WrongCredentials
+            | ApiError::Forbidden
+            | ApiError::Throttled(_)
+            | ApiError::NotAllowed(_)
+    )
+}
+
+/// What an endpoint does, and with what effect: pieces of an upload are none before its end. `None` for the door, at which every client is
+/// refused once to learn how to say who it is.
+fn named(endpoint: &Endpoint) -> Option<(&'static str, Effect)> {
+    Some(match endpoint {
+        Endpoint::Base | Endpoint::Health | Endpoint::Ready => return None,
+        Endpoint::Token(_) => ("login", Effect::None),
+        Endpoint::Metrics => ("metrics", Effect::None),
+        Endpoint::Catalog(_) => ("catalog", Effect::None),
+        Endpoint::Tags(..) => ("tags", Effect::None),
+        Endpoint::Referrers { .. } => ("referrers", Effect::None),
+        Endpoint::ReadManifest(..) => ("manifest.pull", Effect::None),
+        Endpoint::ReadBlob(..) => ("blob.pull", Effect::None),
+        Endpoint::UploadStatus(..) => ("upload.status", Effect::None),
+        Endpoint::BeginUpload(_, Begin::Session(_)) => ("upload.begin", Effect::None),
+        Endpoint::AppendUpload(..) => ("upload.append", Effect::None),
+        Endpoint::CancelUpload(..) => ("upload.cancel", Effect::None),
+        Endpoint::BeginUpload(_, Begin::Mount { .. }) => ("blob.mount", Effect::Created),
+        Endpoint::BeginUpload(_, Begin::Whole(_)) | Endpoint::FinishUpload(..) => ("blob.push", Effect::Created),
+        Endpoint::PutManifest { .. } => ("manifest.push", Effect::Any),
+        Endpoint::DeleteManifest(..) => ("manifest.delete", Effect::Any),
+        Endpoint::DeleteBlob(..) => ("blob.delete", Effect::Any),
+    })
+}
+
+/// With what it does that: repository, tag or digest, further tags.
+fn about(endpoint: &Endpoint) -> (Option<String>, Option<String>, Vec<String>) {
+    let with = |name: &dyn fmt::Display, reference: Option<&dyn fmt::Display>| {
+        (Some(name.to_string()), reference.map(|reference| reference.to_string()), Vec::new())
+    };
+    match endpoint {
+        Endpoint::Base | Endpoint::Health | Endpoint::Ready | Endpoint::Token(_) | Endpoint::Metrics | Endpoint::Catalog(_) => {
+            (None, None, Vec::new())
+        }
+        Endpoint::Tags(name, _)
+        | Endpoint::UploadStatus(name, _)
+        | Endpoint::AppendUpload(name, _)
+        | Endpoint::CancelUpload(name, _)
+        | Endpoint::BeginUpload(name, Begin::Session(_)) => with(name, None),
+        Endpoint::Referrers { repository, subject, .. } => with(repository, Some(subject)),
+        Endpoint::ReadManifest(name, reference) | Endpoint::DeleteManifest(name, reference) => with(name, Some(reference)),
+        Endpoint::PutManifest { repository, reference, tags } => {
+            (Some(repository.to_string()), Some(reference.to_string()), tags.iter().map(ToString::to_string).collect())
+        }
+        Endpoint::BeginUpload(name, Begin::Whole(digest) | Begin::Mount { digest, .. })
+        | Endpoint::ReadBlob(name, digest)
+        | Endpoint::DeleteBlob(name, digest)
+        | Endpoint::FinishUpload(name, _, digest) => with(name, Some(digest)),
+    }
+}

@@ -1,0 +1,50 @@
+//! The audit log's file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use wharf_registry::AuditLog;
+
+use crate::ui::Failure;
+
+/// A log that goes to the end of a file; when the file is moved away, to a new one of its name.
+pub fn open(path: &Path) -> Result<AuditLog, Failure> {
+    let writer = Mutex::new(
+        Writer::open(path)
+            .map_err(|error| Failure::new(format!("cannot write the audit log {}", path.display())).because(&error))?,
+    );
+    Ok(AuditLog::new(move |line| {
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writer.write(line) {
+            tracing::error!(%error, file = %writer.path.display(), line, "the audit log cannot be written");
+        }
+    }))
+}
+
+struct Writer {
+    path: PathBuf,
+    file: File,
+}
+
+impl Writer {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: file(path)? })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let here = std::fs::metadata(&self.path).ok();
+        if !here.is_some_and(|here| self.file.metadata().is_ok_and(|open| same(&here, &open))) {
+            self.file = file(&self.path)?;
+        }
+        // In one piece: whoever reads along sees whole lines.
+        self.file.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+fn file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
