@@ -36,6 +36,7 @@ pub(crate) struct Deed {
     reference: Option<String>,
     tags: Vec<String>,
     effect: Effect,
+    at_the_door: bool,
 }
 
 /// What success means.
@@ -76,7 +77,15 @@ impl Deed {
         let endpoint = admitted.outcome.as_ref().map(|(endpoint, _)| endpoint).ok().or(admitted.endpoint.as_ref())?;
         let (what, effect) = named(endpoint)?;
         let (repository, reference, tags) = about(endpoint);
-        Some(Self { who: admitted.actor.clone(), what, repository, reference, tags, effect })
+        Some(Self {
+            who: admitted.actor.clone(),
+            what,
+            repository,
+            reference,
+            tags,
+            effect,
+            at_the_door: *endpoint == Endpoint::Base,
+        })
     }
 
     /// Tells of it, if it has changed something or was refused.
@@ -88,6 +97,8 @@ impl Deed {
                 ("done", response.status())
             }
             Ok(_) => return,
+            // At the door every client is refused once, to learn how to say who it is.
+            Err(ApiError::Unauthenticated(_)) if self.at_the_door => return,
             Err(error) if is_refusal(error) => ("refused", error.answer().0),
             Err(error) if self.effect != Effect::None => ("failed", error.answer().0),
             Err(_) => return,
@@ -119,12 +130,12 @@ fn is_refusal(error: &ApiError) -> bool {
     )
 }
 
-/// What an endpoint does, and with what effect: pieces of an upload are none before its end. `None` for the door, at which every client is
-/// refused once to learn how to say who it is.
+/// What an endpoint does, and with what effect: pieces of an upload are none before its end. `None` for what is open to
+/// everybody.
 fn named(endpoint: &Endpoint) -> Option<(&'static str, Effect)> {
     Some(match endpoint {
-        Endpoint::Base | Endpoint::Health | Endpoint::Ready => return None,
-        Endpoint::Token(_) => ("login", Effect::None),
+        Endpoint::Health | Endpoint::Ready => return None,
+        Endpoint::Base | Endpoint::Token(_) => ("login", Effect::None),
         Endpoint::Metrics => ("metrics", Effect::None),
         Endpoint::Catalog(_) => ("catalog", Effect::None),
         Endpoint::Tags(..) => ("tags", Effect::None),

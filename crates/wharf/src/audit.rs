@@ -24,6 +24,17 @@ pub fn open(path: &Path) -> Result<AuditLog, Failure> {
     }))
 }
 
+/// Tells the log of what a command on this machine has changed. That the log cannot be written is said, and does not undo the change.
+pub fn note(path: &Path, what: &str, about: &str) {
+    let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
+    let when = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let uid = rustix::process::getuid().as_raw();
+    let line = serde_json::json!({ "when": when, "who": who, "uid": uid, "what": what, "about": about, "result": "done" });
+    if let Err(error) = Writer::open(path).and_then(|mut writer| writer.write(&line.to_string())) {
+        crate::ui::warn(&format!("cannot write the audit log {}: {error}", path.display()));
+    }
+}
+
 struct Writer {
     path: PathBuf,
     file: File,

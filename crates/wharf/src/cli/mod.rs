@@ -8,6 +8,7 @@ mod pki;
 mod pull;
 mod remote;
 mod unpack;
+mod user;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use pki::Pki;
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 pub use unpack::Unpack;
+pub use user::{Expiry, Token, User};
 
 use crate::settings::{Flags, VARIABLES};
 
@@ -48,7 +50,11 @@ impl Cli {
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
-            Command::Config(Config::Check { json, .. }) | Command::Pki(Pki::Show { json, .. }) => *json,
+            Command::Config(Config::Check { json, .. })
+            | Command::Pki(Pki::Show { json, .. })
+            | Command::User(User::List { json, .. })
+            | Command::Token(Token::List { json, .. }) => *json,
+            Command::Token(Token::Create { .. }) => true,
             Command::Pki(Pki::Export { file, .. }) => file.is_none(),
             Command::Config(Config::Template) | Command::Completions { .. } => true,
             _ => false,
@@ -95,6 +101,12 @@ pub enum Command {
     Info(Listing),
     /// Run the registry in the foreground
     Serve(Serve),
+    /// Add, change, list or remove users of a registry that asks for credentials
+    #[command(subcommand)]
+    User(User),
+    /// Make, list or take back tokens: what programs log in with, for less than all that their user may do
+    #[command(subcommand)]
+    Token(Token),
     /// Show, renew or hand out the registry's own certificates
     #[command(subcommand)]
     Pki(Pki),

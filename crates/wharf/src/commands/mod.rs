@@ -24,7 +24,9 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod tags;
+pub mod token;
 pub mod unpack;
+pub mod user;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Label(options) => label::run(&settings()?, &options),
         Command::Diff(options) => diff::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
+        Command::User(command) => user::run(&settings()?, &command),
+        Command::Token(command) => token::run(&settings()?, &command),
         Command::Pki(command) => pki::run(&settings()?, &command),
         Command::Config(command) => config::run(&cli.flags, &command),
         Command::Help(options) => help::run(&options),
