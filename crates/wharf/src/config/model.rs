@@ -45,6 +45,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Who may do what.
     pub access: Access,
+    /// What the server gives up before it serves.
+    pub sandbox: Sandbox,
     values: Values,
 }
 
@@ -151,6 +153,17 @@ pub struct Debug {
     pub listen: ListenAddress,
     /// Path of the metrics, when they are served.
     pub metrics_path: Option<String>,
+}
+
+/// `wharf.sandbox`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// What the kernel has.
+    Auto,
+    /// Nothing.
+    Off,
+    /// What there is, and no start without it.
+    Required,
 }
 
 /// `wharf.limits`.
@@ -289,6 +302,11 @@ impl Config {
                     ..Upstream::at(&url)
                 }),
                 cache_size: read.size("wharf.upstream.cache_size"),
+            },
+            sandbox: match read.text("wharf.sandbox").as_str() {
+                "off" => Sandbox::Off,
+                "required" => Sandbox::Required,
+                _ => Sandbox::Auto,
             },
             access: Access { groups: read.structured("wharf.access.groups") },
             values,

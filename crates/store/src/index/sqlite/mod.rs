@@ -55,6 +55,10 @@ impl Sqlite {
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(failed("opening the index"))?;
         prepare(&connection)?;
+        // For the whole process. Its usual place may be small, or closed to a server that keeps to its folders.
+        let folder = root.to_string_lossy().replace('\'', "''");
+        let own = connection.execute_batch(&format!("PRAGMA temp_store_directory = '{folder}'"));
+        own.map_err(failed("opening the index"))?;
         Ok(Self { writer: Writer::start(connection, root)?, readers: Arc::new(Readers::new(path)) })
     }
 

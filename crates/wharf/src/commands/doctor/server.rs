@@ -22,17 +22,23 @@ pub fn checks(settings: &Settings, target: &Target, look: &Look) -> Result<Vec<C
     let is_answered = look.registry().is_some();
     Ok(vec![match holder {
         Ok(Some(holder)) => held(target, &holder, is_answered),
-        Ok(None) if is_answered && root.is_dir() => Check::warning(
+        Ok(None) if is_answered && settings.storage.is_dir() => Check::warning(
             SUBJECT,
-            format!("a registry answers at {}, which is not that of {}: nobody serves this one", target.origin(), root.display()),
+            format!(
+                "a registry answers at {}, which is not that of {}: nobody serves this one",
+                target.origin(),
+                settings.storage.display()
+            ),
             format!(
                 "name its storage with {}, or give this build an address of its own with {}",
                 settings::STORAGE.name,
                 settings::URL.name
             ),
         ),
-        Ok(None) if is_answered => Check::none(SUBJECT, format!("the registry was not started from {}", root.display())),
-        Ok(None) => Check::none(SUBJECT, format!("nobody serves {}", root.display())),
+        Ok(None) if is_answered => {
+            Check::none(SUBJECT, format!("the registry was not started from {}", settings.storage.display()))
+        }
+        Ok(None) => Check::none(SUBJECT, format!("nobody serves {}", settings.storage.display())),
         Err(failure) => Check::warning(SUBJECT, failure.to_string(), format!("`{} status` says more", ui::program())),
     }])
 }
