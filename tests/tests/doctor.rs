@@ -12,7 +12,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 use wharf_tests::{
-    Background, Config, Program, Ran, Reply, Scripted, Server, SmallDisk, Wharf, certify, certify_between, run_tool,
+    Background, Config, Program, Ran, Reply, Scripted, Server, SmallDisk, Wharf, certify, certify_between, clients, eventually,
+    run_tool,
 };
 
 const NAMES: &str = "DNS:localhost,IP:127.0.0.1,IP:0.0.0.0";
@@ -280,6 +281,62 @@ fn a_certificate_that_is_not_believed_is_told_with_its_reason() {
     is(&examine_as(&believing, &server), "tls", "problem", "is for registry.example, not for 127.0.0.1");
 }
 
+/// nginx with the certificate and key of a folder before another server, whose time it passes on. Ends with the guard.
+struct Front(std::process::Child, u16);
+
+impl Front {
+    fn start(folder: &Path, behind: &Scripted) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+        let (here, behind) = (folder.display(), behind.address());
+        let config = format!(
+            "daemon off; pid {here}/nginx.pid; error_log {here}/nginx.log; events {{}}\n\
+             http {{ access_log off; client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/f;\n\
+             uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;\n\
+             server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {here}/server.crt; ssl_certificate_key {here}/server.key;\n\
+             location / {{ proxy_pass http://{behind}; proxy_pass_header Date; }} }} }}\n"
+        );
+        fs::write(folder.join("nginx.conf"), config).expect("write the settings");
+        let mut command = Command::new(clients::require("nginx"));
+        let child = command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("nginx.log")).spawn();
+        let front = Self(child.expect("start nginx"), port);
+        eventually("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        front
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // Its workers end with it at this signal alone.
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_certificate_that_only_this_clock_finds_expired_is_the_clocks_fault() {
+    let patient = Patient::new();
+    certify_between(patient.folder.path(), NAMES, "20200101000000Z", "20200201000000Z");
+    let authority = patient.folder.path().join("ca.crt");
+    let wharf = patient.wharf.env("CONTAINER_REGISTRY_CA_CERT", authority.to_str().expect("UTF-8"));
+    let look = |date: &str| {
+        let date = date.to_owned();
+        let behind = Scripted::start(move |_| registry().header("Date", &date));
+        let front = Front::start(patient.folder.path(), &behind);
+        examine(&wharf, &[&format!("https://127.0.0.1:{}", front.1)])
+    };
+    // The authority was made today, so that it was not yet valid then: only the server's certificate counts here.
+    let ran = look("Wed, 15 Jan 2020 12:00:00 GMT");
+    is(&ran, "clock", "problem", "ahead of the registry's");
+    assert!(is(&ran, "tls", "problem", "expired at 2020-02-01").contains("timedatectl"), "{ran}");
+    assert_eq!(is(&look(&date("now")), "tls", "problem", "expired"), "renew it on the server");
+    // nginx says itself when it is asked in plain HTTP.
+    let behind = Scripted::start(|_| registry());
+    let front = Front::start(patient.folder.path(), &behind);
+    let ran = examine(&wharf, &[&format!("http://127.0.0.1:{}", front.1)]);
+    is(&ran, "answer", "problem", "HTTPS where plain HTTP is expected");
+}
+
 #[test]
 fn clocks_that_are_apart_are_told() {
     let patient = Patient::new();
@@ -484,6 +541,35 @@ fn what_containerd_is_told_is_held_against_the_registry() {
     is(&patient.report(&registry), "containerd", "warning", "skip_verify");
     patient.write(&hosts, format!("server = \"http://{host}\"\n"));
     is(&patient.report(&registry), "containerd", "problem", "says plain HTTP, and it speaks HTTPS");
+}
+
+#[test]
+fn what_k3s_is_told_is_held_against_the_registry() {
+    let patient = Patient::new();
+    let server = Server::launch(Program::Wharf, Config::default());
+    let host = format!("0.0.0.0:{}", server.address().port());
+    let registry = format!("http://{host}");
+    let file = "etc/rancher/k3s/registries.yaml";
+    patient.write("usr/bin/k3s", "");
+    let mend = is(&patient.report(&registry), "k3s", "problem", "k3s speaks HTTPS");
+    assert!(mend.contains(&format!("/{file}")) && mend.contains("restart"), "{mend}");
+    is(&patient.report(&server.address().to_string()), "k3s", "ok", "loopback");
+    patient.write(file, "mirrors: [\n");
+    is(&patient.report(&registry), "k3s", "problem", &format!("/{file}:"));
+    patient.write(file, format!("mirrors:\n  \"{host}\":\n    endpoint:\n      - \"http://{host}\"\n"));
+    is(&patient.report(&registry), "k3s", "ok", "plain HTTP");
+
+    certify(patient.folder.path(), NAMES);
+    let tls = secured(patient.folder.path(), Config::default());
+    let host = format!("0.0.0.0:{}", tls.address().port());
+    let registry = format!("https://{host}");
+    is(&patient.report(&registry), "k3s", "problem", "does not believe it");
+    let configure = |lines: &str| patient.write(file, format!("configs:\n  \"{host}\":\n    tls:\n      {lines}\n"));
+    configure("insecure_skip_verify: true");
+    is(&patient.report(&registry), "k3s", "warning", "insecure_skip_verify");
+    patient.write("etc/ssl/own.crt", fs::read(patient.folder.path().join("ca.crt")).expect("the authority"));
+    configure("ca_file: /etc/ssl/own.crt");
+    is(&patient.report(&registry), "k3s", "ok", "/etc/ssl/own.crt");
 }
 
 #[test]

@@ -452,3 +452,19 @@ impl Index for Sqlite {
         self.writer.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_have_a_place_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Sqlite::open(folder.path()).unwrap();
+        // Other tests of this process may have set theirs since.
+        let place =
+            |connection: &Connection| connection.query_row("PRAGMA temp_store_directory", [], |row| row.get::<_, String>(0));
+        let place = index.readers.with("looking for the place", place).unwrap();
+        assert!(Path::new(&place).is_absolute(), "{place:?}");
+    }
+}

@@ -8,6 +8,7 @@ mod containers;
 mod credentials;
 mod disk;
 mod docker;
+mod k3s;
 mod look;
 mod machine;
 mod names;
@@ -64,6 +65,7 @@ async fn of_registry(settings: &Settings, options: &Doctor, machine: &Machine, t
     checks.extend(docker::checks(machine, target, &look));
     checks.extend(containers::checks(settings, machine, target, &look));
     checks.extend(containerd::checks(machine, target, &look));
+    checks.extend(k3s::checks(machine, target, &look));
     if target.is_configured {
         checks.extend(server::checks(settings, target, &look)?);
     }
