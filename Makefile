@@ -1,6 +1,6 @@
 # Each target is a script of its own, so that it can be run, and read, without make.
 
-.PHONY: help run vdkr test guest native bench fuzz lint clean
+.PHONY: help run vdkr test guest native bench fuzz lint deny advisories clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 12
@@ -28,6 +28,12 @@ fuzz: ## feeds mutated input to every parser for FUZZ_SECONDS each [60]
 
 lint: ## formatting and clippy, with warnings denied
 	@scripts/lint
+
+deny: ## holds every dependency against deny.toml: licences, banned crates, where they come from
+	@scripts/deny
+
+advisories: ## asks the RustSec database, which is fetched, for known holes in the dependencies
+	@scripts/deny advisories
 
 clean: ## removes what make run made, and leaves the registry alone
 	@rm -rf run

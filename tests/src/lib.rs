@@ -50,7 +50,7 @@ pub use scripted::{Asked, Reply, Scripted};
 pub use server::{Program, Server};
 pub use small_disk::SmallDisk;
 pub use stage::Stage;
-pub use tls::certify;
+pub use tls::{certify, certify_between};
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Change, Trace};
 pub use vm::Vm;

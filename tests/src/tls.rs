@@ -23,3 +23,23 @@ pub fn certify(folder: &Path, names: &str) -> (PathBuf, PathBuf) {
     );
     (folder.join("server.crt"), folder.join("server.key"))
 }
+
+/// A server's certificate and key of a new authority, `ca.crt`, for these names and for the time between two moments, as in `20200101000000Z`.
+pub fn certify_between(folder: &Path, names: &str, start: &str, end: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key) = certify(folder, names);
+    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
+    let settings = format!(
+        "[ca]\ndefault_ca=d\n[d]\ndatabase={}\nnew_certs_dir={}\nserial={}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n",
+        path("database"),
+        path(""),
+        path("serial")
+    );
+    fs::write(folder.join("ca.conf"), settings).expect("write the settings");
+    fs::write(folder.join("database"), "").expect("write the database");
+    fs::write(folder.join("serial"), "01\n").expect("write the serial");
+    let files =
+        ["-config", &path("ca.conf"), "-in", &path("server.csr"), "-out", &path("server.crt"), "-extfile", &path("names")];
+    let signer = ["-cert", &path("ca.crt"), "-keyfile", &path("ca.key"), "-startdate", start, "-enddate", end];
+    run_tool("openssl", &[&["ca", "-batch", "-notext"], &files[..], &signer].concat(), None);
+    (certificate, key)
+}

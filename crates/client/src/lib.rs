@@ -16,6 +16,7 @@ mod error;
 mod listing;
 mod merge;
 mod observer;
+mod probe;
 mod push;
 mod ranges;
 mod registries_conf;
@@ -36,6 +37,7 @@ pub use credentials::{
 pub use error::{Cause, ClientError, Detail};
 pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide, is_about_another};
 pub use observer::{How, Observer, Silent, size};
+pub use probe::{Answer, Distrust, Presented, Route, probe};
 pub use push::{Pusher, Sent, Tagged};
 pub use ranges::{BlobRanges, bytes_asked};
 pub use registries_conf::{Endpoint, EndpointError, EntryProblem, Registries, RegistriesError, RegistriesWarning};

@@ -43,6 +43,22 @@ pub(crate) fn config(tls: Tls, unverified: Unverified) -> Result<ClientConfig, E
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
+/// A check without mercy, against the system's authorities and those of these PEM files; one that is not there is passed over.
+pub(crate) fn strict(authorities: &[PathBuf], provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for file in authorities.iter().filter(|file| is_there(file)) {
+        let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| named(&error))?;
+        for certificate in certificates {
+            roots.add(certificate.map_err(|error| named(&error))?).map_err(|error| named(&error))?;
+        }
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| format!("no certificate authorities: {error}"))
+}
+
 #[derive(Debug)]
 struct Verifier {
     tls: Tls,
@@ -53,20 +69,7 @@ struct Verifier {
 
 impl Verifier {
     fn strict(&self) -> Result<&WebPkiServerVerifier, Error> {
-        let made = self.strict.get_or_init(|| {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            for file in self.tls.authorities.iter().filter(|file| is_there(file)) {
-                let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-                let certificates = CertificateDer::pem_file_iter(file).map_err(|error| named(&error))?;
-                for certificate in certificates {
-                    roots.add(certificate.map_err(|error| named(&error))?).map_err(|error| named(&error))?;
-                }
-            }
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
-                .build()
-                .map_err(|error| format!("no certificate authorities: {error}"))
-        });
+        let made = self.strict.get_or_init(|| strict(&self.tls.authorities, self.provider.clone()));
         made.as_deref().map_err(|problem| Error::General(problem.clone()))
     }
 }

@@ -332,7 +332,7 @@ impl Transport {
     }
 }
 
-const AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)

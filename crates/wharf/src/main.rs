@@ -20,6 +20,7 @@ mod picture;
 mod ports;
 mod remote;
 mod rewrite;
+mod sandbox;
 mod secrets;
 mod settings;
 mod storage;

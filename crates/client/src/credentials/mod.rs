@@ -106,6 +106,12 @@ pub enum Source {
 }
 
 impl Source {
+    /// The files of [`Source::Home`], in the order they are asked, each with whether a variable demands that it exists.
+    pub fn home_files(environment: &Environment) -> Vec<(PathBuf, bool)> {
+        let files = auth_file::of_home(environment).into_iter();
+        files.map(|(file, presence)| (file, presence == auth_file::Presence::Required)).collect()
+    }
+
     /// The credential for a repository of a host (`HOST[:PORT]`, or `docker.io` under any of its names), or for what concerns none of
     /// its repositories; `None` when the source knows
     /// none. Reads files and may run a credential helper, for which it waits at most 10 seconds: not for a thread that must not block.

@@ -56,7 +56,8 @@ impl Registries {
         Self::load_beside(environment, Path::new(SYSTEM))
     }
 
-    pub(super) fn load_beside(environment: &Environment, system: &Path) -> Result<Self, RegistriesError> {
+    /// The same with another folder than `/etc/containers` for the machine's files, as below the root of another system.
+    pub fn load_beside(environment: &Environment, system: &Path) -> Result<Self, RegistriesError> {
         let files = Files::of(environment, system);
         let mut registries = Self::default();
         registries.add(&files.main, files.named)?;

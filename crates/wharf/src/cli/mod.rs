@@ -1,6 +1,7 @@
 //! The commands and their options. Help, completions and man pages all come from here.
 
 mod diff;
+mod doctor;
 mod inspect;
 mod label;
 mod pack;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use diff::Diff;
+pub use doctor::Doctor;
 pub use inspect::Inspect;
 pub use label::{Automatic, Label};
 pub use pack::{Compression, Execution, Pack};
@@ -47,6 +49,7 @@ impl Cli {
             Command::List(options) => options.json,
             Command::Tags(options) => options.json,
             Command::Diff(options) => options.json,
+            Command::Doctor(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
@@ -97,6 +100,8 @@ pub enum Command {
     Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
+    /// Check what is between this machine and a registry, and say how to mend it; exit code 1 when there is a problem
+    Doctor(Doctor),
     /// Show the configuration in force
     Info(Listing),
     /// Run the registry in the foreground

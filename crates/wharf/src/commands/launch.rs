@@ -20,7 +20,7 @@ pub fn run(settings: &Settings, options: &Serve) -> Result<ExitCode, Failure> {
     let (instance, findings) = Instance::load(settings, file)?;
     logging::start(&instance.config.log);
     logging::findings(&findings);
-    match serve::run(&instance.config, options.detached.as_deref()) {
+    match serve::run(&instance.config, &instance.folder, options.detached.as_deref()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Whoever reads the log as JSON reads nothing else.
         Err(failure) if instance.config.log.json => {

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 pub mod delete;
 pub mod diff;
+pub mod doctor;
 pub mod gc;
 pub mod help;
 pub mod import;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Catalog(options) => catalog::run(&settings()?, &options),
         Command::Inspect(options) => inspect::run(&settings()?, &options),
         Command::Label(options) => label::run(&settings()?, &options),
+        Command::Doctor(options) => doctor::run(&settings()?, &options),
         Command::Diff(options) => diff::run(&settings()?, &options),
         Command::Script(options) => script::run(&settings()?, &options),
         Command::User(command) => user::run(&settings()?, &command),

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::guard;
 use crate::listen;
 use crate::notify::Notifier;
+use crate::sandbox::{self, Places};
 use crate::storage;
 use crate::tls::{self, Certificates};
 use crate::ui::Failure;
@@ -25,12 +26,12 @@ use crate::ui::Failure;
 const SAME_REQUEST: Duration = Duration::from_secs(2);
 
 /// Serves what `config` says until SIGTERM, SIGINT or SIGHUP, then finishes the requests in flight. A second signal ends it
-/// at once. With a log file, which standard output and standard error are then, SIGHUP opens that anew instead.
-pub fn run(config: &Config, log: Option<&Path>) -> Result<(), Failure> {
+/// at once. `folder` is that of `start`. With a log file, which standard output and standard error are then, SIGHUP opens that anew instead.
+pub fn run(config: &Config, folder: &Path, log: Option<&Path>) -> Result<(), Failure> {
     raise_descriptor_limit();
     let lock = storage::lock(&config.storage.root, State::Starting).map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    let result = runtime.block_on(serve(config, &lock, log));
+    let result = runtime.block_on(serve(config, &lock, folder, log));
     let _ = std::fs::remove_file(config.storage.root.join("control.sock"));
     // Whatever still reads or hashes has nothing left to say; the end of the process does not wait for it.
     runtime.shutdown_background();
@@ -51,12 +52,14 @@ fn cannot_start(error: impl std::error::Error + 'static) -> Failure {
     Failure::new("cannot start").because(&error)
 }
 
-async fn serve(config: &Config, lock: &StorageLock, log: Option<&Path>) -> Result<(), Failure> {
+async fn serve(config: &Config, lock: &StorageLock, folder: &Path, log: Option<&Path>) -> Result<(), Failure> {
     let mut signals = Signals::new(log).map_err(cannot_start)?;
     // The listeners come first: a port that is taken is the likeliest mistake, and is told before anything is touched.
     let certificates = tls::prepare(config)?;
     let guard = guard::prepare(config)?;
     let options = options(config, certificates.as_ref(), guard)?;
+    // Before any thread is there, for each inherits it; with all ports bound, and nothing opened that a client has a word in.
+    sandbox::enter(config.sandbox, &Places::of(config, folder, log))?;
     let store = Arc::new(storage::open(config, lock).await.map_err(cannot_start)?);
     store.note_alive().await.map_err(cannot_start)?;
     let running = wharf_registry::serve(store.clone(), options).map_err(cannot_start)?;

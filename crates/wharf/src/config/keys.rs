@@ -352,6 +352,12 @@ pub static KEYS: &[Key] = &[
         "Disk for what was pulled through from upstreams. Beyond that, what was not used for longest is removed; what was pushed never is.",
     ),
     key("wharf.cache.size", Size, "8MiB", "Memory for answers that are asked for often."),
+    key(
+        "wharf.sandbox",
+        Choice(&["auto", "off", "required"]),
+        "auto",
+        "Whether the server gives up files outside of its folders, programs and odd system calls: where the kernel lets it, never, or else not start. Credential helpers of an upstream's authfile run only without it.",
+    ),
 ];
 
 /// The key at `path`.

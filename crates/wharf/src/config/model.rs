@@ -47,6 +47,8 @@ pub struct Config {
     pub access: Access,
     /// The file that is told of changes and refusals.
     pub audit: Option<PathBuf>,
+    /// What the server gives up before it serves.
+    pub sandbox: Sandbox,
     values: Values,
 }
 
@@ -153,6 +155,17 @@ pub struct Debug {
     pub listen: ListenAddress,
     /// Path of the metrics, when they are served.
     pub metrics_path: Option<String>,
+}
+
+/// `wharf.sandbox`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// What the kernel has.
+    Auto,
+    /// Nothing.
+    Off,
+    /// What there is, and no start without it.
+    Required,
 }
 
 /// `wharf.limits`.
@@ -334,6 +347,11 @@ impl Config {
                 groups: read.structured("wharf.access.groups"),
             },
             audit: read.path("wharf.audit.file"),
+            sandbox: match read.text("wharf.sandbox").as_str() {
+                "off" => Sandbox::Off,
+                "required" => Sandbox::Required,
+                _ => Sandbox::Auto,
+            },
             values,
         }
     }

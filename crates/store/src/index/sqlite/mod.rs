@@ -55,6 +55,10 @@ impl Sqlite {
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(failed("opening the index"))?;
         prepare(&connection)?;
+        // For the whole process. Its usual place may be small, or closed to a server that keeps to its folders.
+        let folder = root.to_string_lossy().replace('\'', "''");
+        let own = connection.execute_batch(&format!("PRAGMA temp_store_directory = '{folder}'"));
+        own.map_err(failed("opening the index"))?;
         Ok(Self { writer: Writer::start(connection, root)?, readers: Arc::new(Readers::new(path)) })
     }
 
@@ -450,5 +454,21 @@ impl Index for Sqlite {
     async fn close(&self) {
         self.readers.close();
         self.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_have_a_place_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Sqlite::open(folder.path()).unwrap();
+        // Other tests of this process may have set theirs since.
+        let place =
+            |connection: &Connection| connection.query_row("PRAGMA temp_store_directory", [], |row| row.get::<_, String>(0));
+        let place = index.readers.with("looking for the place", place).unwrap();
+        assert!(Path::new(&place).is_absolute(), "{place:?}");
     }
 }
