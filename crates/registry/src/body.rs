@@ -309,7 +309,7 @@ mod tests {
                 let part = match &part {
                     Part::Mapped { map, range } => Part::Mapped { map: map.clone(), range: range.clone() },
                     Part::File { file, range } => Part::File { file: file.clone(), range: range.clone() },
-                    Part::Memory(bytes) => Part::Memory(bytes.clone()),
+                    Part::Memory(_) | Part::Coming { .. } => unreachable!("the part is one of a file"),
                 };
                 let mut body = Body::new([Part::Memory("<".into()), part, Part::Memory(">".into())]);
                 if reads {
