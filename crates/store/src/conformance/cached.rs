@@ -165,7 +165,7 @@ pub(super) async fn the_least_used_goes_first(index: &dyn Index) {
     let order = async || cached(index, repository).await.iter().map(|content| content.digests[0]).collect::<Vec<_>>();
     assert_eq!(order().await, [blobs[0].sha256, blobs[1].sha256, blobs[2].sha256]);
     let seen = cached(index, repository).await;
-    let used = Use { repository: name(repository), digest: blobs[0].sha256, kind: CachedKind::Blob };
+    let used = Use { repository: name(repository), digest: blobs[0].sha256, kind: CachedKind::Blob, at: crate::Timestamp::now() };
     index.used(vec![used]).await.unwrap();
     assert_eq!(order().await, [blobs[1].sha256, blobs[2].sha256, blobs[0].sha256]);
     push(index, repository, b"second").await;
