@@ -59,7 +59,11 @@ pub fn cached(bench: &Bench) -> Result<Report> {
         let mut measure = |cached: bool| -> Result<()> {
             let repository = if cached { HERE } else { OWN };
             let found = pull(&stage.wharf, repository, &images, time)?;
-            if cached { through.push(found) } else { pushed.push(found) }
+            if cached {
+                through.push(found)
+            } else {
+                pushed.push(found)
+            }
             Ok(())
         };
         measure(round % 2 == 0)?;
