@@ -27,6 +27,7 @@ mod stage;
 mod tls;
 mod token_server;
 mod trace;
+mod upstream;
 mod vm;
 
 pub use bitbake::{BitBake, Plan};
@@ -53,4 +54,5 @@ pub use stage::Stage;
 pub use tls::{certify, certify_between};
 pub use token_server::{Gate, IDENTITY, TokenServer, USER_SECRET, forward};
 pub use trace::{Answer, Change, Trace};
+pub use upstream::Upstream;
 pub use vm::Vm;

@@ -170,7 +170,7 @@ fn requests_in_a_row() {
                 .read_response("GET")
                 .unwrap()
                 .expect(200)
-                .expect_header("Wharf-Features", "manifest-if-match, mount-from-any");
+                .expect_header("Wharf-Features", "manifest-if-match, mount-from-any, stored-only");
             connection.read_response("HEAD").unwrap().expect(200);
         }
     }

@@ -18,6 +18,7 @@ mod seed;
 mod start;
 mod update;
 mod upload;
+mod upstream;
 mod vdkr_images;
 mod vdkr_memory;
 mod vdkr_pull;
@@ -43,6 +44,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "upload-tmpfs", title: "256 MiB upload of random bytes, on tmpfs", run: upload::on_tmpfs },
     Row { name: "image-push", title: "1 MiB image pushes, 4 at a time, synced", run: image_push::run },
     Row { name: "image-pull", title: "1 MiB image pulls, 4 at a time", run: image_pull::run },
+    Row { name: "upstream-cached", title: "1 MiB image pulls, 4 at a time, pulled through and pushed", run: upstream::cached },
+    Row { name: "upstream-cold", title: "first byte of what is not here yet", run: upstream::cold },
     Row { name: "listing", title: "page of 1,000 out of 100,000 tags, and out of 100,000 repositories", run: listing::run },
     Row { name: "start", title: "start of the process to the first answer", run: start::run },
     Row { name: "memory-idle", title: "anonymous memory (RssAnon), idle", run: memory::idle },

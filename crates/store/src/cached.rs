@@ -1,14 +1,14 @@
 //! What the store does for content of upstream registries: it takes it in, and remembers that it is used.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use wharf_oci::{Digest, Reference, RepositoryName, Tag};
 
-use crate::index::{BlobRecord, Origin, Use};
+use crate::index::{BlobRecord, CachedKind, Origin, Use};
 use crate::uploads::{FinishError, Upload};
-use crate::{Result, Store};
+use crate::{Result, Store, Timestamp};
 
 /// Uses of cached content that the index does not know of yet.
 #[derive(Default)]
@@ -17,20 +17,26 @@ pub(crate) struct Uses(Mutex<Vec<Arc<Used>>>);
 /// Cached content as a reader of it holds it.
 #[derive(Debug)]
 pub(crate) struct Used {
-    what: Use,
+    repository: RepositoryName,
+    digest: Digest,
+    kind: CachedKind,
+    /// When it was last read, in milliseconds.
+    last: AtomicI64,
     /// It is on the list already.
     noted: AtomicBool,
 }
 
 impl Used {
-    pub(crate) fn new(what: Use) -> Arc<Self> {
-        Arc::new(Self { what, noted: AtomicBool::new(false) })
+    pub(crate) fn new(repository: &RepositoryName, digest: Digest, kind: CachedKind) -> Arc<Self> {
+        Arc::new(Self { repository: repository.clone(), digest, kind, last: AtomicI64::new(0), noted: AtomicBool::new(false) })
     }
 }
 
 impl Uses {
-    /// Notes a use. Costs nothing but a look when it was noted lately.
-    pub(crate) fn note(&self, used: &Arc<Used>) {
+    /// Notes a use. Costs no more than a look at the clock when it was noted lately.
+    pub(crate) fn note(&self, used: Option<&Arc<Used>>) {
+        let Some(used) = used else { return };
+        used.last.store(Timestamp::now().0, Ordering::Relaxed);
         if !used.noted.load(Ordering::Relaxed) && !used.noted.swap(true, Ordering::Relaxed) {
             self.0.lock().push(used.clone());
         }
@@ -39,13 +45,12 @@ impl Uses {
     /// Takes what is on the list.
     fn take(&self) -> Vec<Use> {
         let taken = std::mem::take(&mut *self.0.lock());
-        taken
-            .into_iter()
-            .map(|used| {
-                used.noted.store(false, Ordering::Relaxed);
-                used.what.clone()
-            })
-            .collect()
+        let of = |used: Arc<Used>| {
+            used.noted.store(false, Ordering::Relaxed);
+            let at = Timestamp(used.last.load(Ordering::Relaxed));
+            Use { repository: used.repository.clone(), digest: used.digest, kind: used.kind, at }
+        };
+        taken.into_iter().map(of).collect()
     }
 }
 

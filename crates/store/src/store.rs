@@ -16,7 +16,7 @@ use crate::cached::{Used, Uses};
 use crate::collect::Collected;
 use crate::index::{
     BlobDeletion, BlobRecord, CachedKind, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest, Origin, Page, Place,
-    PutOutcome, Referrer, Sqlite, Totals, Use,
+    PutOutcome, Referrer, Sqlite, Totals,
 };
 use crate::leases::Leases;
 use crate::uploads::{FinishError, Upload, UploadId, Uploads};
@@ -174,7 +174,7 @@ impl Store {
     pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Blob>> {
         let seen = match blob_key(repository, digest, |key| self.hot.get(key)) {
             Ok(Answer::Blob(blob)) if is_whole(&blob.content, blob.record.size) => {
-                blob.used.iter().for_each(|used| self.uses.note(used));
+                self.uses.note(blob.used.as_ref());
                 return Ok(Some(blob));
             }
             Ok(_) => None,
@@ -184,9 +184,8 @@ impl Store {
         for _ in 0..3 {
             let Some(record) = self.index.blob(repository, digest).await? else { return Ok(None) };
             if let Some(content) = self.open_blob(&record).await? {
-                let what = || Use { repository: repository.clone(), digest: record.sha256, kind: CachedKind::Blob };
-                let used = record.cached.then(|| Used::new(what()));
-                used.iter().for_each(|used| self.uses.note(used));
+                let used = record.cached.then(|| Used::new(repository, record.sha256, CachedKind::Blob));
+                self.uses.note(used.as_ref());
                 let blob = Blob { record: Arc::new(record), content, kept: Arc::default(), used };
                 if let Some(seen) = seen {
                     blob_key(repository, digest, |key| self.hot.keep(key, Answer::Blob(blob.clone()), seen));
@@ -306,16 +305,15 @@ impl Store {
     pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Manifest>> {
         let seen = match manifest_key(repository, reference, |key| self.hot.get(key)) {
             Ok(Answer::Manifest(manifest)) => {
-                manifest.used.iter().for_each(|used| self.uses.note(used));
+                self.uses.note(manifest.used.as_ref());
                 return Ok(Some(manifest));
             }
             Ok(Answer::Blob(_)) => return Ok(None),
             Err(seen) => seen,
         };
         let Some(record) = self.index.manifest(repository, reference).await? else { return Ok(None) };
-        let what = || Use { repository: repository.clone(), digest: record.digest, kind: CachedKind::Manifest };
-        let used = record.cached.as_ref().map(|_| Used::new(what()));
-        used.iter().for_each(|used| self.uses.note(used));
+        let used = record.cached.as_ref().map(|_| Used::new(repository, record.digest, CachedKind::Manifest));
+        self.uses.note(used.as_ref());
         let manifest = Manifest { record: Arc::new(record), kept: Arc::default(), used };
         manifest_key(repository, reference, |key| self.hot.keep(key, Answer::Manifest(manifest.clone()), seen));
         Ok(Some(manifest))

@@ -95,3 +95,31 @@ fn completions_and_man_pages_come_out() {
     let page = std::fs::read_to_string(place.path().join("wharf-gc.1")).unwrap();
     assert!(page.contains("dry"), "{page}");
 }
+
+#[test]
+fn passwords_of_upstreams_are_shown_nowhere_and_written_for_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let entry = r#"[{url: "http://127.0.0.1:9", username: u, password: hunter2, repositories: {"yocto/*": "library/*"}}]"#;
+    let variables = [
+        ("REGISTRY_WHARF_UPSTREAMS", entry),
+        ("REGISTRY_PROXY_REMOTEURL", "http://127.0.0.1:9"),
+        ("REGISTRY_PROXY_USERNAME", "u"),
+        ("REGISTRY_PROXY_PASSWORD", "s3cret"),
+    ];
+    for arguments in [&["info"][..], &["info", "--json"], &["config", "check"]] {
+        let done = place.run_with(&variables, arguments).exits(0);
+        assert!(!format!("{done:?}").contains("hunter2") && !format!("{done:?}").contains("s3cret"), "{done:?}");
+    }
+    let info = place.run_with(&variables, &["info", "--json"]).json();
+    assert_eq!(info["config"]["wharf.upstreams"][0]["username"], "u");
+    assert_eq!(info["config"]["proxy.password"], "\u{2026}");
+    place.run_with(&variables, &["start"]).exits(0);
+    let file = place.storage().join("registry-config.yml");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    // The server in the background reads them from there.
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("hunter2") && text.contains("s3cret"));
+    let log = std::fs::read_to_string(place.storage().join("registry.log")).unwrap();
+    assert!(!log.contains("hunter2") && !log.contains("s3cret"), "{log}");
+}

@@ -150,6 +150,8 @@ mod as_base64 {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+
     use super::*;
 
     #[test]

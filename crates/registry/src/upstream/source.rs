@@ -14,8 +14,13 @@ use super::mapping::Mapping;
 
 /// How long an upstream that failed is not asked about what is here already. Whoever asks gets what there is at once, instead of after a timeout.
 const REST: Duration = Duration::from_secs(10);
+/// How long an upstream may take to say where a tag leads, while what is here waits to be given out.
+const CHECK: Duration = Duration::from_secs(10);
 /// The longest pause that an upstream may ask for and get.
 const LONGEST_REST: Duration = Duration::from_secs(3_600);
+
+/// Docker Hub, as people call it.
+const DOCKER_HUB: &str = "docker.io";
 
 /// An upstream registry as the configuration has it.
 #[derive(Clone, Debug)]
@@ -63,7 +68,10 @@ impl Source {
 
     /// What a repository here is called there, if it is looked for there.
     pub(super) fn repository(&self, here: &RepositoryName) -> Option<RepositoryName> {
-        self.mappings.iter().find_map(|mapping| mapping.apply(here))
+        let there = self.mappings.iter().find_map(|mapping| mapping.apply(here))?;
+        // What people call `docker.io/alpine` is `library/alpine` there.
+        let is_short = self.registry.address().authority == DOCKER_HUB && !there.as_str().contains('/');
+        if is_short { format!("library/{there}").parse().ok() } else { Some(there) }
     }
 
     /// What a repository of this namespace is called here, if the upstream stands for it.
@@ -128,7 +136,9 @@ impl Place {
         if let Some(failure) = self.source.resting() {
             return Err(failure);
         }
-        let asked = self.source.registry.resolve(&self.repository, reference).await;
+        let asked = tokio::time::timeout(CHECK, self.source.registry.resolve(&self.repository, reference)).await;
+        let stalled = |_| Err(ClientError::Stalled { origin: self.source.registry.address().origin(), after: CHECK });
+        let asked = asked.unwrap_or_else(stalled);
         self.source.judge("tag", &self.repository, asked)
     }
 
@@ -190,4 +200,48 @@ impl Place {
 /// A host as one component of a repository's name, which may hold no colon.
 fn component(host: &str) -> String {
     host.to_ascii_lowercase().replace(':', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_client::{Address, Credentials, Patience, Tls};
+
+    use super::*;
+
+    fn source(authority: &str, namespaces: &[&str], rules: &[(&str, &str)]) -> Source {
+        let address = Address { https: true, authority: authority.to_owned() };
+        let access = Access { address, credentials: Credentials::None, tls: Tls::default(), patience: Patience::default() };
+        let mappings = rules.iter().map(|(here, there)| Mapping::new(here, there).unwrap()).collect();
+        let namespaces = namespaces.iter().map(ToString::to_string).collect();
+        let upstream = Upstream { access, name: authority.to_owned(), namespaces, mappings, ttl: REST };
+        Source::new(upstream, &Counts::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_most_precise_rule_counts_and_every_name_below_the_host() {
+        let hub =
+            source("docker.io", &["docker.io"], &[("yocto/*", "library/*"), ("yocto/app", "team/app"), ("mirror/**", "**")]);
+        let there = |here: &str| hub.repository(&here.parse().unwrap()).map(|name| name.to_string());
+        for (here, expected) in [
+            ("yocto/alpine", Some("library/alpine")),
+            ("yocto/app", Some("team/app")),
+            ("mirror/alpine", Some("library/alpine")),
+            ("mirror/team/app", Some("team/app")),
+            ("docker.io/alpine", Some("library/alpine")),
+            ("docker.io/team/app", Some("team/app")),
+            ("other/app", None),
+        ] {
+            assert_eq!(there(here).as_deref(), expected, "{here}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_with_a_port_has_a_name_here() {
+        let other = source("other.example:5000", &["Other.example:5000"], &[]);
+        let app = "app".parse().unwrap();
+        let here = other.of_namespace("other.example:5000", &app).unwrap();
+        assert_eq!(here.as_str(), "other.example_5000/app");
+        assert_eq!(other.repository(&here), Some(app.clone()));
+        assert_eq!(other.of_namespace("docker.io", &app), None);
+    }
 }

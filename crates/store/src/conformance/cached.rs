@@ -146,13 +146,7 @@ pub(super) async fn a_push_adopts_what_it_names(index: &dyn Index) {
     assert!(!is_there(index, repository, &other.sha256).await);
     // What a pushed manifest names already is pushed content, whoever brings it.
     let late = image(&["brought late"], None);
-    let optional = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}}"#,
-        media_type::OCI_INDEX,
-        "application/vnd.test.image+json",
-        Digest::sha256(late.as_bytes()),
-        late.len()
-    );
+    let optional = list(media_type::OCI_MANIFEST, &[&late]);
     let sparse = NewManifest { sparse: true, ..manifest(repository, &optional, &["sparse"]) };
     assert_eq!(index.put_manifest(sparse).await.unwrap(), PutOutcome::Stored);
     keep(index, repository, &late, &[]).await;
@@ -171,7 +165,7 @@ pub(super) async fn the_least_used_goes_first(index: &dyn Index) {
     let order = async || cached(index, repository).await.iter().map(|content| content.digests[0]).collect::<Vec<_>>();
     assert_eq!(order().await, [blobs[0].sha256, blobs[1].sha256, blobs[2].sha256]);
     let seen = cached(index, repository).await;
-    let used = Use { repository: name(repository), digest: blobs[0].sha256, kind: CachedKind::Blob };
+    let used = Use { repository: name(repository), digest: blobs[0].sha256, kind: CachedKind::Blob, at: crate::Timestamp::now() };
     index.used(vec![used]).await.unwrap();
     assert_eq!(order().await, [blobs[1].sha256, blobs[2].sha256, blobs[0].sha256]);
     push(index, repository, b"second").await;

@@ -48,6 +48,8 @@ pub struct Use {
     pub digest: Digest,
     /// Of which kind.
     pub kind: CachedKind,
+    /// When it was last read.
+    pub at: Timestamp,
 }
 
 /// Cached content that may have to go.

@@ -411,7 +411,7 @@ pub trait Index: Send + Sync + 'static {
     async fn tag_checked(&self, repository: &RepositoryName, tag: &Tag) -> Result<()>;
     /// Removes a tag if it came from an upstream. Answers whether it did.
     async fn drop_cached_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool>;
-    /// Notes that cached content was used now. May be lost with the machine's power.
+    /// Notes when cached content was used. May be lost with the machine's power.
     async fn used(&self, uses: Vec<Use>) -> Result<()>;
     /// Bytes of everything that is here only because it was pulled. Not for a request path: it reads whole tables.
     async fn cached_bytes(&self) -> Result<u64>;

@@ -54,9 +54,9 @@ fn cannot_start(error: impl std::error::Error + 'static) -> Failure {
 
 async fn serve(config: &Config, lock: &StorageLock, folder: &Path, log: Option<&Path>) -> Result<(), Failure> {
     let mut signals = Signals::new(log).map_err(cannot_start)?;
-    // The listeners come first: a port that is taken is the likeliest mistake, and is told before anything is touched.
     let certificates = tls::prepare(config)?;
     let guard = guard::prepare(config)?;
+    // The listeners come before the storage: a port that is taken is the likeliest mistake.
     let options = options(config, certificates.as_ref(), guard)?;
     // Before any thread is there, for each inherits it; with all ports bound, and nothing opened that a client has a word in.
     sandbox::enter(config.sandbox, &Places::of(config, folder, log))?;

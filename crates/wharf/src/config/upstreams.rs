@@ -186,3 +186,58 @@ impl Upstream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: serde_json::Value) -> Result<Upstream, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_short_form_is_the_long_one() {
+        let short = read(json!("yocto/* -> docker.io/library/*")).unwrap();
+        assert_eq!(Ok(&short), read(json!({"url": "docker.io", "repositories": {"yocto/*": "library/*"}})).as_ref());
+        assert_eq!(short.address(), Ok((true, "docker.io".to_owned())));
+        let plain = read(json!("a->http://localhost:5000/team/a")).unwrap();
+        assert_eq!(plain.address(), Ok((false, "localhost:5000".to_owned())));
+        assert_eq!(plain.repositories, BTreeMap::from([("a".to_owned(), "team/a".to_owned())]));
+        assert_eq!(read(json!({"url": "https://registry-1.docker.io"})).unwrap().address(), Ok((true, "docker.io".to_owned())));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_password_with_it() {
+        let url = "docker.io";
+        for (value, expected) in [
+            (json!("yocto/*"), "write NAMES -> HOST/NAMES"),
+            (json!("yocto/* -> docker.io"), "write NAMES -> HOST/NAMES"),
+            (json!("yocto/* -> docker.io/library/alpine"), "both sides need the same wildcard"),
+            (json!({"repositories": {}}), "missing field `url`"),
+            (json!({"url": "ftp://x"}), "scheme"),
+            (json!({"url": url, "tls": "false"}), "unknown field `tls`"),
+            (json!({"url": url, "ttl": "soon"}), "`ttl` is `soon`, expected a time such as 60s"),
+            (json!({"url": url, "tls_verify": "maybe"}), "`tls_verify` is `maybe`, expected true or false"),
+            (json!({"url": url, "username": "u"}), "`username` and `password` need each other"),
+            (json!({"url": url, "password": "hunter2"}), "`username` and `password` need each other"),
+            (json!({"url": url, "username": "u", "password": "hunter2", "authfile": "/x"}), "exclude each other"),
+            (json!({"url": url, "password": ["hunter2"]}), "invalid type: sequence, expected a string"),
+        ] {
+            let told = read(value.clone()).unwrap_err();
+            assert!(told.contains(expected) && !told.contains("hunter2"), "{value}: {told}");
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read_and_shows_no_password() {
+        let entry = json!({
+            "url": "http://up.example", "name": "up", "repositories": {"a/*": "*"}, "namespaces": ["x.example"],
+            "username": "u", "password": "hunter2", "ttl": "5m", "tls_verify": "false", "ca": "/ca.crt",
+        });
+        let read = read(entry.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), entry);
+        assert!(!format!("{read:?}").contains("hunter2"));
+    }
+}

@@ -62,8 +62,10 @@ impl Places {
         places.writes.extend(links.filter_map(|link| link.canonicalize().ok()).filter(|target| target.is_dir()));
         places.writes.extend(["pki", "auth"].map(|name| folder.join(name)));
         places.writes.extend(config.http.own_pki().and_then(|(pki, _)| Some(pki.path(AUTHORITY).parent()?.to_owned())));
-        places.writes.extend(log.into_iter().flat_map(around));
+        places.writes.extend(config.access.folder.clone());
+        places.writes.extend(log.into_iter().chain(config.audit.as_deref()).flat_map(around));
         // What is read again when it changes, which it does under another file of the same name.
+        places.reads.extend(config.access.htpasswd.as_deref().into_iter().flat_map(around));
         if let Some(Certificate::Given { certificate, key }) = config.http.tls.as_ref().map(|tls| &tls.certificate) {
             places.reads.extend([certificate, key].into_iter().flat_map(|file| around(file)));
         }

@@ -199,22 +199,24 @@ pub(super) fn drop_tag(connection: &Connection, repository: &RepositoryName, tag
 }
 
 pub(super) fn note_uses(connection: &Connection, uses: &[Use]) -> rusqlite::Result<()> {
-    let now = Timestamp::now().0;
     for used in uses {
+        let at = used.at.0;
         let Some(repository) = repository_id(connection, &used.repository)? else { continue };
         match used.kind {
             // Content is kept once, so a use in one repository is one in all.
             CachedKind::Blob => {
                 let Some(blob) = blobs::in_repository(connection, repository, &used.digest)? else { continue };
-                connection.prepare_cached("UPDATE cached_blobs SET used_at = ?2 WHERE blob_id = ?1")?.execute((blob.id, now))?;
+                connection
+                    .prepare_cached("UPDATE cached_blobs SET used_at = max(used_at, ?2) WHERE blob_id = ?1")?
+                    .execute((blob.id, at))?;
             }
             CachedKind::Manifest => {
                 let column = if used.digest.algorithm() == Algorithm::Sha512 { "sha512" } else { "sha256" };
                 let sql = format!(
-                    "UPDATE cached_manifests SET used_at = ?3
+                    "UPDATE cached_manifests SET used_at = max(used_at, ?3)
                      WHERE manifest_id = (SELECT id FROM manifests WHERE repository_id = ?1 AND {column} = ?2)"
                 );
-                connection.prepare_cached(&sql)?.execute((repository, used.digest.hash(), now))?;
+                connection.prepare_cached(&sql)?.execute((repository, used.digest.hash(), at))?;
             }
         }
     }

@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn what_was_tagged_between_the_look_and_the_note_stays() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        connection.execute_batch(&super::super::SCHEMA.concat()).unwrap();
         let repository: RepositoryName = "a".parse().unwrap();
         let put = |text: &str, tags: &[&str]| {
             let new = NewManifest {
