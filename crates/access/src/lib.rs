@@ -6,6 +6,8 @@ mod caller;
 mod credentials;
 mod files;
 mod glob;
+mod issuers;
+mod quota;
 mod rules;
 
 pub use attempts::{Attempts, TooMany};
@@ -16,4 +18,6 @@ pub use credentials::{
 };
 pub use files::FileError;
 pub use glob::{Glob, GlobError};
+pub use issuers::{Issuer, Issuers, Vouched};
+pub use quota::Quota;
 pub use rules::{Decision, Rule, RuleError, Rules};

@@ -198,7 +198,7 @@ impl Who {
 }
 
 /// Whether `pattern`, in which `*` stands for any text, stands for `text`.
-fn stands_for(pattern: &str, text: &str) -> bool {
+pub(crate) fn stands_for(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

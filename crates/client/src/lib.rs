@@ -12,6 +12,7 @@ mod address;
 mod auth;
 mod body;
 mod credentials;
+mod document;
 mod error;
 mod listing;
 mod merge;
@@ -34,6 +35,7 @@ pub use credentials::{
     Credential, CredentialError, CredentialsFile, Environment, HelperError, LineProblem, ReadError, Readable, Secret,
     Source as Credentials, from_variables,
 };
+pub use document::document;
 pub use error::{Cause, ClientError, Detail};
 pub use merge::{Decision, Entry, Existing, Offer, REFERENCE_DIGEST, decide, is_about_another};
 pub use observer::{How, Observer, Silent, size};

@@ -133,6 +133,11 @@ impl Permit {
         self.guarded.is_some()
     }
 
+    /// Whether it is known who asks.
+    pub(crate) fn is_known(&self) -> bool {
+        self.guarded.as_ref().is_some_and(|(_, caller)| caller.identity.is_known())
+    }
+
     /// Who acts, for the change log and for what belongs to its maker.
     pub(crate) fn actor(&self) -> &Arc<str> {
         &self.actor

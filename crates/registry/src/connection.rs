@@ -175,9 +175,24 @@ async fn admit(
         },
         _ => Permit::open(context.policy, context.nobody.clone()),
     };
+    if let Err(error) = within_quota(context, &permit, peer) {
+        return Admitted { endpoint: Some(endpoint), actor: Some(permit.actor().clone()), outcome: Err(error) };
+    }
     let (kept, actor) = (context.guard.is_some().then(|| endpoint.clone()), Some(permit.actor().clone()));
     let outcome = permit.authorize(&endpoint).map(|()| (endpoint, permit));
     Admitted { endpoint: kept, actor, outcome }
+}
+
+/// Counts a request for who is known by name, and for everybody else by where they are.
+fn within_quota(context: &handlers::Context, permit: &Permit, peer: &Peer) -> Result<(), ApiError> {
+    let Some(quota) = &context.quota else { return Ok(()) };
+    let taken = if permit.is_known() {
+        quota.take(permit.actor(), Instant::now())
+    } else {
+        let from = peer.address.map(|address| address.ip().to_canonical().to_string()).unwrap_or_default();
+        quota.take(&from, Instant::now())
+    };
+    taken.map_err(ApiError::Throttled)
 }
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: &Peer) -> Response<Body> {

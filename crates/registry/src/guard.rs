@@ -1,12 +1,15 @@
 //! Finding out who asks, and saying how to say so.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request};
 use tokio::sync::Semaphore;
-use wharf_access::{Authenticator, Caller, Identity, Login, Presented, Refusal, Rules, TooMany};
+use wharf_access::{Authenticator, Caller, Identity, Issuer, Issuers, Login, Presented, Refusal, Rules, TooMany, Vouched};
 
 use crate::access::Wanted;
 use crate::connection::Peer;
@@ -31,9 +34,17 @@ pub struct Guard {
     pub(crate) challenge: Challenge,
     /// Seconds that a bearer token counts.
     pub(crate) token_life: u64,
+    issuers: Option<(Issuers, Arc<dyn KeySource>)>,
     checking: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     anonymous_may: bool,
+}
+
+/// Fetches the keys of issuers of ID tokens.
+#[async_trait]
+pub trait KeySource: Send + Sync + fmt::Debug {
+    /// The JWK set of an issuer, as OpenID Connect Discovery finds it. The error says why there is none.
+    async fn keys(&self, issuer: &Issuer) -> Result<Bytes, String>;
 }
 
 /// How callers are asked who they are. Whatever they are asked for, each form that they may know is taken.
@@ -57,10 +68,44 @@ impl Guard {
             rules,
             challenge,
             token_life: token_life.as_secs().max(1),
+            issuers: None,
             checking: Arc::new(Semaphore::new(CHECKED_AT_ONCE)),
             waiting: Arc::new(Semaphore::new(WAITING)),
             anonymous_may,
         }
+    }
+
+    /// The same, believing these issuers, whose keys come from there.
+    #[must_use]
+    pub fn believing(mut self, issuers: Issuers, keys: Arc<dyn KeySource>) -> Self {
+        self.issuers = Some((issuers, keys));
+        self
+    }
+
+    /// Who an ID token is for, when one is shown.
+    async fn vouched(&self, presented: &Presented) -> Option<Result<Caller, ApiError>> {
+        let (issuers, source) = self.issuers.as_ref()?;
+        let (Presented::Bearer(text) | Presented::Basic { password: text, .. }) = presented else { return None };
+        if !issuers.is_theirs(text) {
+            return None;
+        }
+        let place = match issuers.check(text, now()) {
+            Vouched::For(caller) => return Some(Ok(caller)),
+            Vouched::Nobody => return Some(Err(ApiError::WrongCredentials)),
+            Vouched::KeysWanted(place) => place,
+        };
+        let issuer = issuers.get(place)?;
+        let learned = match source.keys(issuer).await {
+            Ok(keys) => issuers.learn(place, &keys).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = learned {
+            tracing::error!(issuer = issuer.name, error, "the keys of an issuer cannot be had");
+        }
+        Some(match issuers.check(text, now()) {
+            Vouched::For(caller) => Ok(caller),
+            Vouched::Nobody | Vouched::KeysWanted(_) => Err(ApiError::WrongCredentials),
+        })
     }
 
     /// Whether who shows nothing is let in at the door: with tokens everybody can have one, but a password nobody can make up.
@@ -83,6 +128,9 @@ impl Guard {
 
     /// Who shows this.
     pub(crate) async fn login(&self, presented: Presented, peer: &Peer) -> Result<Caller, ApiError> {
+        if let Some(outcome) = self.vouched(&presented).await {
+            return outcome;
+        }
         // A socket without an address is no TCP connection; all of them count as one.
         let from = peer.address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
         let refused = |refusal| match refusal {

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use wharf_access::Quota;
 use wharf_store::Store;
 
 use crate::access::Policy;
@@ -44,6 +45,8 @@ pub struct Limits {
     pub ranges: usize,
     /// Repositories in one page of the catalog, at most 10,000.
     pub catalog: usize,
+    /// Requests a second of one caller, on average; 0 for as many as come.
+    pub requests: u32,
     /// Time for a request's head to arrive; also how long a connection may be idle.
     pub header_timeout: Duration,
     /// Time without progress in a body, either way.
@@ -56,6 +59,7 @@ impl Default for Limits {
             manifest_size: 4 << 20,
             ranges: 4_096,
             catalog: 10_000,
+            requests: 0,
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
         }
@@ -136,6 +140,7 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
         most => most,
     };
     let upstreams = upstream::Asking::new(store.clone(), options.upstreams).map_err(io::Error::other)?;
+    let quota = (options.limits.requests > 0).then(|| Quota::new(options.limits.requests));
     let metrics = Arc::new(Metrics::new(room, &upstreams.counts));
     let shared = Arc::new(Shared {
         metrics: metrics.clone(),
@@ -148,6 +153,7 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             sparse: options.sparse_indexes,
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
             guard: options.guard.map(Arc::new),
+            quota,
             metrics,
             nobody: "".into(),
         },

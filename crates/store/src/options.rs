@@ -13,6 +13,8 @@ pub struct Options {
     pub collect_every: Option<Duration>,
     /// Open upload sessions.
     pub uploads: usize,
+    /// Open upload sessions of one owner who has a name, as far as this process has seen them.
+    pub uploads_of_one: usize,
     /// How long an upload session lives without progress; `None` for ever.
     pub upload_expiry: Option<Duration>,
     /// Bytes up to which a blob is kept in the index; 0 for none. Each costs as much as a manifest there, and spares an object and its syncs.
@@ -39,6 +41,7 @@ impl Default for Options {
             grace: Some(24 * HOUR),
             collect_every: Some(HOUR),
             uploads: 10_000,
+            uploads_of_one: 1_000,
             upload_expiry: Some(24 * HOUR),
             inline: 4 << 10,
             min_free: 64 << 20,

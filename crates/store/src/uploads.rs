@@ -66,6 +66,8 @@ pub(crate) struct Uploads {
     loading: tokio::sync::Mutex<()>,
     open: AtomicUsize,
     limit: usize,
+    /// The same of one owner.
+    most_of_one: usize,
     /// Bytes up to which a blob is kept in the index.
     inline: usize,
     started: Timestamp,
@@ -100,6 +102,7 @@ impl Uploads {
             loading: tokio::sync::Mutex::default(),
             open: AtomicUsize::new(open),
             limit: options.uploads,
+            most_of_one: options.uploads_of_one,
             inline: options.inline.min(MOST_INLINE),
             started,
             lease: options.lease,
@@ -112,8 +115,14 @@ impl Uploads {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A new session; `None` when there are too many.
+    /// A new session; `None` when there are too many, or too many of this owner.
     pub(crate) fn begin(&self, repository: &RepositoryName, owner: &Arc<str>, algorithm: Algorithm) -> Option<Arc<Session>> {
+        if self.has_enough(owner) {
+            self.drop_empty(EMPTY_AT_THE_LIMIT);
+            if self.has_enough(owner) {
+                return None;
+            }
+        }
         if !self.count_up() {
             self.drop_empty(EMPTY_AT_THE_LIMIT);
             if !self.count_up() {
@@ -135,6 +144,13 @@ impl Uploads {
         self.sessions.lock().insert(session.id, session.clone());
         self.note(&session);
         Some(session)
+    }
+
+    /// Whether an owner with a name has as many sessions as one may have.
+    fn has_enough(&self, owner: &Arc<str>) -> bool {
+        let sessions = self.sessions.lock();
+        let theirs = || sessions.values().filter(|session| session.owner == *owner).count();
+        !owner.is_empty() && sessions.len() >= self.most_of_one && theirs() >= self.most_of_one
     }
 
     /// The repository's session with this id, from memory or from the index.
@@ -404,6 +420,17 @@ mod tests {
         assert_eq!(uploads.open(), 1);
         assert!(uploads.take(used).await.unwrap().is_some(), "one with bytes stays");
         assert!(begin().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_owner_leaves_room_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, blobs) = (Sqlite::open(folder.path()).unwrap(), Files::open(folder.path(), false).unwrap());
+        let options = Options { uploads_of_one: 2, ..Options::default() };
+        let uploads = Uploads::new(Arc::new(index), Arc::new(blobs), 0, &options, Timestamp::now());
+        let begin = |owner: &str| uploads.begin(&"a".parse().unwrap(), &owner.into(), Algorithm::Sha256);
+        assert!(begin("alice").is_some() && begin("alice").is_some());
+        assert!(begin("alice").is_none() && begin("bob").is_some() && begin("").is_some());
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wharf_access::{Authenticator, Htpasswd, Keys, Rules, User, hash_password, random_text};
+use wharf_access::{Authenticator, Htpasswd, Issuers, Keys, Rules, User, hash_password, random_text};
 use wharf_registry::{Challenge, Guard};
 
 use crate::config::Config;
 use crate::config::model::Access;
+use crate::discovery::Discovery;
 use crate::settings::PASSWORD;
 use crate::ui::Failure;
 
@@ -20,7 +21,9 @@ const PASSWORD_FILE: &str = "password";
 /// What guards a server; `None` where nobody is asked who they are.
 pub fn prepare(config: &Config) -> Result<Option<Guard>, Failure> {
     let access = &config.access;
-    let Some(users) = access.users() else { return Ok(None) };
+    if !access.is_guarded() {
+        return Ok(None);
+    }
     let failed = |error: &dyn std::error::Error| Failure::new("cannot guard the registry").because(error);
     match (&access.folder, &access.htpasswd) {
         (_, Some(given)) if !given.exists() => {
@@ -37,11 +40,18 @@ pub fn prepare(config: &Config) -> Result<Option<Guard>, Failure> {
         Some(folder) => Keys::in_file(&folder.join("keys.json")).map_err(|error| failed(&error))?,
         None => Keys::in_memory().map_err(|error| failed(&error))?,
     };
-    let authenticator = Authenticator::open(Some(&users), access.tokens().as_deref(), keys).map_err(|error| failed(&error))?;
-    for name in Htpasswd::read(&users).map_err(|error| failed(&error))?.unusable() {
-        tracing::warn!(user = name, file = %users.display(), "cannot log in: the password is not hashed with bcrypt; `htpasswd -B` does that");
+    let users = access.users();
+    let authenticator =
+        Authenticator::open(users.as_deref(), access.tokens().as_deref(), keys).map_err(|error| failed(&error))?;
+    let read = users.as_deref().map(Htpasswd::read).transpose().map_err(|error| failed(&error))?.unwrap_or_default();
+    for name in read.unusable() {
+        tracing::warn!(user = name, "cannot log in: the password is not hashed with bcrypt; `htpasswd -B` does that");
     }
-    Ok(Some(Guard::new(Arc::new(authenticator), rules(access)?, challenge(access), access.token_life)))
+    let guard = Guard::new(Arc::new(authenticator), rules(access)?, challenge(access), access.token_life);
+    if access.issuers.is_empty() {
+        return Ok(Some(guard));
+    }
+    Ok(Some(guard.believing(Issuers::new(access.issuers.clone()), Arc::new(Discovery))))
 }
 
 fn rules(access: &Access) -> Result<Rules, Failure> {

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod control;
+mod discovery;
 mod guard;
 mod image_name;
 mod instance;

@@ -74,6 +74,7 @@ fn options(config: &Config) -> Options {
         grace: config.collection.grace,
         collect_every: config.collection.interval.filter(|_| !config.storage.read_only),
         uploads: number(config.limits.uploads),
+        uploads_of_one: number(config.limits.uploads_per_caller),
         upload_expiry: config.upload_expire,
         inline: usize::try_from(config.storage.inline.0).unwrap_or(usize::MAX),
         min_free: config.storage.min_free.0,

@@ -4,7 +4,6 @@
 import base64
 import os
 import re
-import shlex
 
 import bb
 
@@ -41,11 +40,9 @@ def certificates(d):
     """The certificates in the file and nothing else of it: a key beside them stays on the build host. A file without any is fatal."""
     file = path(d)
     if not os.path.isfile(file):
-        folder = os.path.dirname(file)
-        bb.fatal(f"There is no certificate authority at CONTAINER_REGISTRY_CA_CERT = \"{file}\". Name the one that signed the registry's "
-                 f"certificate, or make one:\nmkdir -p {shlex.quote(folder)} && openssl req -x509 -newkey ec -pkeyopt "
-                 "ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj '/CN=Container registry' "
-                 f"-keyout {shlex.quote(os.path.join(folder, 'ca.key'))} -out {shlex.quote(file)}")
+        way_out = ("The registry makes it with its first start, and so does: bitbake container-registry-index -c generate_registry_script"
+                   if file == registry.own_ca(d) else "Name the one that signed the registry's certificate.")
+        bb.fatal(f"There is no certificate authority at CONTAINER_REGISTRY_CA_CERT = \"{file}\". {way_out}")
     with open(file, encoding="utf-8", errors="replace") as pem:
         found = list(CERTIFICATE.finditer(pem.read()))
     if not found or not all(is_der(certificate.group(1)) for certificate in found):

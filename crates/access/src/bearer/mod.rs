@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crypto::install as install_crypto;
 pub use grant::{Grant, Granted};
 pub use keys::{Key, Keys};
 

@@ -9,6 +9,7 @@ mod uploads;
 use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
+use wharf_access::Quota;
 use wharf_store::Store;
 
 use crate::access::{Permit, Policy};
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) external: String,
     /// Who may do what; `None` where everybody may do everything.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// Requests that one caller may send.
+    pub(crate) quota: Option<Quota>,
     pub(crate) metrics: Arc<Metrics>,
     /// Who acts where nobody is asked, for the change log.
     pub(crate) nobody: Arc<str>,

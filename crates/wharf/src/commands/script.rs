@@ -11,7 +11,9 @@ use wharf_yocto::script::{Baked, Setting, StoragePlace, render};
 use wharf_yocto::vdkr_conf::VdkrConf;
 
 use crate::cli::Script;
+use crate::instance;
 use crate::settings::{CA_CERT, Settings};
+use crate::tls;
 use crate::ui::{self, Failure};
 use crate::url::RegistryUrl;
 
@@ -44,6 +46,7 @@ pub fn run(settings: &Settings, options: &Script) -> Result<ExitCode, Failure> {
     }
     write(&file_absolute, &text, 0o755)?;
     if place == StoragePlace::BesideScript {
+        make_certificates(settings)?;
         let conf = vdkr_conf(settings).text().map_err(|error| Failure::of(&error))?;
         write(&settings.storage.join(VDKR_CONF), &conf, 0o644)?;
     }
@@ -101,6 +104,18 @@ fn baked(settings: &Settings) -> Baked {
     baked
 }
 
+/// In secure mode, makes the authority that the registry of this storage folder will have: what is built meanwhile is to believe it.
+fn make_certificates(settings: &Settings) -> Result<(), Failure> {
+    if !settings.secure && !settings.auth {
+        return Ok(());
+    }
+    let config = settings.own_config().map_err(|error| instance::refused(&error))?.config;
+    match config.http.own_pki() {
+        Some((pki, plan)) => tls::issue(pki, plan).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// What vdkr is to know of the registry.
 fn vdkr_conf(settings: &Settings) -> VdkrConf {
     let own = settings.url.seen_from_guest().authority();
@@ -117,6 +132,12 @@ fn vdkr_conf(settings: &Settings) -> VdkrConf {
         registry: format!("{own}/{}", settings.namespace),
         secure: settings.secure || settings.auth,
         insecure,
-        ca_cert: settings.environment.get(&CA_CERT).filter(|_| is_https).map(absolute),
+        ca_cert: authority(settings).filter(|_| is_https),
     }
+}
+
+/// The authority to believe: the one that is named, or the registry's own.
+fn authority(settings: &Settings) -> Option<String> {
+    let own = settings.storage.join("pki").join(wharf_pki::AUTHORITY);
+    settings.environment.get(&CA_CERT).map(absolute).or_else(|| own.exists().then(|| absolute(own)))
 }

@@ -191,6 +191,7 @@ fn options(config: &Config, certificates: Option<&Certificates>, guard: Option<G
             manifest_size: number(config.limits.manifest_size.0),
             ranges: number(config.limits.ranges),
             catalog: number(config.catalog_max_entries),
+            requests: u32::try_from(config.limits.requests_per_caller).unwrap_or(u32::MAX),
             header_timeout: config.timeouts.header,
             body_timeout: config.timeouts.body,
         },

@@ -261,6 +261,13 @@ pub static KEYS: &[Key] = &[
     other("compatibility", Unsupported("manifests of Docker schema 1 are refused")),
     key("wharf.limits.manifest_size", Size, "4MiB", "Largest manifest that is accepted."),
     key("wharf.limits.uploads", Number(1), "10000", "Most uploads open at a time; further ones are asked to try again later."),
+    key("wharf.limits.uploads_per_caller", Number(1), "1000", "Most uploads open at a time of one caller who is known by name."),
+    key(
+        "wharf.limits.requests_per_caller",
+        Number(0),
+        "0",
+        "Most requests a second of one caller, on average over ten seconds; further ones are asked to try again later. Callers who are not known by name count by their address. 0 for no limit.",
+    ),
     key("wharf.limits.ranges", Number(1), "4096", "Most ranges in one request for a blob."),
     key("wharf.uploads.expire", Duration, "24h", "An upload without progress for this long is removed."),
     key("wharf.timeouts.header", Duration, "30s", "How long a client may take to send the head of a request."),
@@ -317,6 +324,12 @@ pub static KEYS: &[Key] = &[
         Structured(Shape::Rules),
         "[]",
         "Who may do what: a list of rules, each with `who` (anonymous, everybody, known, user:NAME, group:NAME, token:NAME, certificate:NAME), `may` (pull, push, delete, administer) and `repositories` (patterns: * for a part of a component, ** for any part). What no rule allows is refused.",
+    ),
+    key(
+        "wharf.access.issuers",
+        Structured(Shape::Issuers),
+        "[]",
+        "Issuers of OpenID Connect ID tokens, such as CI systems, whose jobs are let in: each with `name`, by which rules know it (issuer:NAME, claim:NAME/CLAIM=VALUE), `url`, `audience`, and `claims` that a token must have.",
     ),
     key(
         "wharf.access.groups",

@@ -10,7 +10,7 @@ use wharf_pki::{ClientCertificates, Names, Pki, Plan, SERVER, Version};
 use super::address::ListenAddress;
 use super::check::{Value, Values};
 use super::finding::Place;
-use super::structured::{Groups, Paths, Rules};
+use super::structured::{Groups, Issuers, Paths, Rules};
 use super::units::ByteSize;
 use super::upstreams::{Password, Upstream};
 
@@ -175,6 +175,10 @@ pub struct Limits {
     pub manifest_size: ByteSize,
     /// Most uploads open at a time.
     pub uploads: u64,
+    /// Most uploads of one caller open at a time.
+    pub uploads_per_caller: u64,
+    /// Most requests a second of one caller; 0 for as many as come.
+    pub requests_per_caller: u64,
     /// Most ranges in one request.
     pub ranges: u64,
 }
@@ -238,12 +242,14 @@ pub struct Access {
     pub rules: Rules,
     /// Groups with their users.
     pub groups: Groups,
+    /// Who vouches for others.
+    pub issuers: Issuers,
 }
 
 impl Access {
     /// Whether callers are asked who they are.
     pub fn is_guarded(&self) -> bool {
-        self.folder.is_some() || self.htpasswd.is_some()
+        self.folder.is_some() || self.htpasswd.is_some() || !self.issuers.is_empty()
     }
 
     /// The file of users.
@@ -315,6 +321,8 @@ impl Config {
             limits: Limits {
                 manifest_size: read.size("wharf.limits.manifest_size"),
                 uploads: read.number("wharf.limits.uploads"),
+                uploads_per_caller: read.number("wharf.limits.uploads_per_caller"),
+                requests_per_caller: read.number("wharf.limits.requests_per_caller"),
                 ranges: read.number("wharf.limits.ranges"),
             },
             upload_expire: expire.filter(|_| purge),
@@ -345,6 +353,7 @@ impl Config {
                 token_life: read.time("wharf.access.token_life"),
                 rules: read.structured("wharf.access.rules"),
                 groups: read.structured("wharf.access.groups"),
+                issuers: read.structured("wharf.access.issuers"),
             },
             audit: read.path("wharf.audit.file"),
             sandbox: match read.text("wharf.sandbox").as_str() {

@@ -19,6 +19,8 @@ pub enum Shape {
     Paths,
     /// [`Rules`].
     Rules,
+    /// [`Issuers`].
+    Issuers,
     /// Host names and addresses, as the names of a certificate.
     Names,
     /// [`Upstreams`].
@@ -30,6 +32,9 @@ pub type Groups = BTreeMap<String, Vec<String>>;
 
 /// Who may do what.
 pub type Rules = Vec<wharf_access::Rule>;
+
+/// Who vouches for others.
+pub type Issuers = Vec<wharf_access::Issuer>;
 
 /// Files. Relative ones count from the folder the program was started in.
 pub type Paths = Vec<PathBuf>;
@@ -44,6 +49,19 @@ pub fn read(shape: Shape, node: &Node) -> Result<Json, String> {
         }
         Shape::Rules => {
             check::<Rules>(&value, "a list of rules")?;
+            Ok(value)
+        }
+        Shape::Issuers => {
+            let issuers = check::<Issuers>(&value, "a list of issuers")?;
+            for (place, issuer) in issuers.iter().enumerate() {
+                let is_known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                if issuer.name.is_empty() || !issuer.name.chars().all(is_known) {
+                    return Err(format!("a name of letters, digits, `-`, `_` and `.` instead of `{}`", issuer.name));
+                }
+                if issuers[..place].iter().any(|other| other.name == issuer.name || other.url == issuer.url) {
+                    return Err(format!("each name and each address once, unlike those of `{}`", issuer.name));
+                }
+            }
             Ok(value)
         }
         // Absolute at once: the server in the background runs in another folder than its starter.

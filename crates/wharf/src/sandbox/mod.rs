@@ -72,6 +72,7 @@ impl Places {
         let upstreams = config.upstreams.list.iter().chain(&config.upstreams.proxy);
         let files = upstreams.flat_map(|upstream| upstream.ca.iter().chain(&upstream.authfile));
         places.reads.extend(files.flat_map(|file| around(file)));
+        places.reads.extend(config.access.issuers.iter().filter_map(|issuer| issuer.ca.as_deref()).flat_map(around));
         places.reads.extend(SYSTEM.iter().map(PathBuf::from));
         // For the names of functions, should it panic.
         places.reads.extend(std::env::current_exe());
@@ -89,7 +90,7 @@ fn around(file: &Path) -> Vec<PathBuf> {
 
 /// Whether a server with this configuration speaks to others at all. Which ports those have is not known beforehand, for they may send on.
 fn connects(config: &Config) -> bool {
-    !config.upstreams.list.is_empty() || config.upstreams.proxy.is_some()
+    !config.upstreams.list.is_empty() || config.upstreams.proxy.is_some() || !config.access.issuers.is_empty()
 }
 
 /// Enters the sandbox. Fails only where the configuration demands one and the kernel does not have it.
