@@ -134,6 +134,20 @@ fn a_registry_that_does_not_run_is_told_and_started() {
 }
 
 #[test]
+fn the_own_authority_of_secure_mode_is_believed_without_a_word() {
+    let build = Background::new();
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_SECURE", "1");
+    wharf.ok(&["start"]);
+    let ran = examine(&wharf, &[]);
+    is(&ran, "answer", "ok", "a registry answers, wharf");
+    is(&ran, "tls", "ok", "container-registry/pki/ca.crt");
+    is(&ran, "server", "ok", "the server of this storage");
+    is(&ran, "storage", "ok", "can be written to");
+    let ran = examine(&build.wharf, &[]);
+    is(&ran, "answer", "problem", "HTTPS where plain HTTP is expected");
+}
+
+#[test]
 fn a_server_that_listens_elsewhere_is_told() {
     let build = Background::new();
     build.wharf.ok(&["start"]);
