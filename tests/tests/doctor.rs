@@ -134,6 +134,22 @@ fn a_registry_that_does_not_run_is_told_and_started() {
 }
 
 #[test]
+fn the_own_authority_of_secure_mode_is_believed_without_a_word() {
+    let build = Background::new();
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_SECURE", "1");
+    wharf.ok(&["start"]);
+    let ran = examine(&wharf, &[]);
+    is(&ran, "answer", "ok", "a registry answers");
+    is(&ran, "tls", "ok", "container-registry/pki/ca.crt");
+    // The owner's password lies in the folder.
+    is(&ran, "credentials", "ok", "takes what options, variables or the storage folder give");
+    is(&ran, "server", "ok", "the server of this storage");
+    is(&ran, "storage", "ok", "can be written to");
+    let ran = examine(&build.wharf, &[]);
+    is(&ran, "answer", "problem", "HTTPS where plain HTTP is expected");
+}
+
+#[test]
 fn a_server_that_listens_elsewhere_is_told() {
     let build = Background::new();
     build.wharf.ok(&["start"]);
@@ -381,7 +397,7 @@ fn credentials_are_found_and_tried_and_never_shown() {
     assert!(is(&ran, "credentials", "warning", "which wharf is not told to use").contains("--use-home-auth"));
     ran.is_silent_on("secret").is_silent_on(&right);
     is(&examine(wharf, &[&address, "--use-home-auth"]), "credentials", "ok", "takes the login in");
-    is(&examine(wharf, &[&address, "--creds", "user:secret"]), "credentials", "ok", "takes what the options");
+    is(&examine(wharf, &[&address, "--creds", "user:secret"]), "credentials", "ok", "takes what options");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("permissions");
     let ran = examine(wharf, &[&address, "--use-home-auth"]);
     assert_eq!(is(&ran, "credentials", "warning", "others may read it (mode 644)"), format!("chmod 600 {}", config.display()));

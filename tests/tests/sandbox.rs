@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use rustix::process::{Pid, Signal, kill_process};
-use wharf_tests::{Background, Config, Program, Server, eventually};
+use wharf_tests::{Background, Config, Program, Server, eventually, within};
 
 /// Whether this kernel has both parts of it.
 fn has_sandbox() -> bool {
@@ -86,4 +86,21 @@ fn a_log_that_leads_out_of_its_folder_is_not_followed() {
     symlink(&target, &log).expect("a link");
     reopen();
     eventually("a log elsewhere", || target.exists());
+}
+
+/// A certificate is made anew below the storage folder, and read again, while the server runs.
+#[test]
+fn a_secure_server_renews_its_certificate_inside() {
+    if !has_sandbox() {
+        return;
+    }
+    let build = Background::new();
+    let wharf = build.wharf.env("CONTAINER_REGISTRY_SECURE", "1").env("REGISTRY_WHARF_SANDBOX", "required");
+    wharf.ok(&["start"]);
+    let pid = u32::try_from(wharf.ok(&["status", "--json"]).json()["pid"].as_u64().expect("a pid")).expect("a pid");
+    assert!(of_threads(pid, "Seccomp").iter().all(|mode| mode == "2"));
+    wharf.ok(&["pki", "renew"]);
+    let log = build.path("container-registry/registry.log");
+    within(30, "another certificate", || fs::read_to_string(&log).is_ok_and(|text| text.contains("shows another certificate")));
+    wharf.ok(&["list"]);
 }

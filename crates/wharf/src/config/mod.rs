@@ -134,9 +134,11 @@ fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
     }
     let config = Config::new(values);
     let listen = &config.http.listen;
+    // `start` writes every key: an empty list that stands there asks for nothing.
+    let defaults = check::Values::defaults();
     if config.http.tls.is_none() {
         let authorities = config.values().place("http.tls.clientcas").clone();
-        if authorities != Place::Default {
+        if config.values().get("http.tls.clientcas") != defaults.get("http.tls.clientcas") {
             let message = "`http.tls.clientcas` needs a certificate to serve TLS with";
             let hint = "set http.tls.certificate and http.tls.key, or wharf.pki.folder";
             findings.push(Finding::new(Severity::Error, authorities, message).hint(hint));
@@ -148,7 +150,7 @@ fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
     }
     for key in ["wharf.access.rules", "wharf.access.groups"] {
         let place = config.values().place(key);
-        if !access.is_guarded() && *place != Place::Default {
+        if !access.is_guarded() && config.values().get(key) != defaults.get(key) {
             let message = format!("`{key}` has no effect while nobody is asked who they are");
             let hint = "set wharf.access.folder or auth.htpasswd.path";
             findings.push(Finding::new(Severity::Error, place.clone(), message).hint(hint));

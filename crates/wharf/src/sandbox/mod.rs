@@ -69,6 +69,7 @@ impl Places {
         if let Some(Certificate::Given { certificate, key }) = config.http.tls.as_ref().map(|tls| &tls.certificate) {
             places.reads.extend([certificate, key].into_iter().flat_map(|file| around(file)));
         }
+        places.reads.extend(config.access.htpasswd.iter().flat_map(|file| around(file)));
         let upstreams = config.upstreams.list.iter().chain(&config.upstreams.proxy);
         let files = upstreams.flat_map(|upstream| upstream.ca.iter().chain(&upstream.authfile));
         places.reads.extend(files.flat_map(|file| around(file)));

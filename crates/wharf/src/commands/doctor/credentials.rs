@@ -11,7 +11,7 @@ use super::look::{Look, Speaks};
 use super::report::Check;
 use super::target::Target;
 use crate::access;
-use crate::cli::Doctor;
+use crate::cli::{AuthMode, Doctor};
 use crate::settings::{self, Settings};
 use crate::ui::Failure;
 
@@ -21,9 +21,8 @@ const SUBJECT: &str = "credentials";
 pub async fn checks(settings: &Settings, options: &Doctor, target: &Target, look: &Look) -> Vec<Check> {
     let mut checks = Vec::new();
     // What a command would use comes first; only where that is nothing, what logins have left.
-    let own = Settings { url: target.url.clone(), insecure: true, secure: false, auth: false, ..settings.clone() };
-    let own = match access::of_registry(&own, &options.auth) {
-        Ok(access) => access.credentials,
+    let own = match ours(settings, options, target) {
+        Ok(credentials) => credentials,
         Err(Failure::Report { message, causes, hint }) => {
             let what = [vec![message], causes].concat().join(": ");
             return vec![Check::problem(SUBJECT, what, hint.unwrap_or_else(|| "correct it".to_owned()))];
@@ -49,10 +48,27 @@ pub async fn checks(settings: &Settings, options: &Doctor, target: &Target, look
             let from = format!("the login in {}", file.display());
             (own, from, true)
         }
-        other => (other, "what the options or variables give".to_owned(), true),
+        other => (other, "what options, variables or the storage folder give".to_owned(), true),
     };
     checks.push(tried(target, look, source, &from, is_ours).await);
     checks
+}
+
+/// What commands show to the registry. What belongs to the configured one is for no other: those are given only what this command is.
+fn ours(settings: &Settings, options: &Doctor, target: &Target) -> Result<Credentials, Failure> {
+    let https = target.address.https;
+    if target.is_configured {
+        // What the settings have against the address is told elsewhere.
+        let settings = Settings { url: target.url.clone(), insecure: !https, secure: https, auth: false, ..settings.clone() };
+        return Ok(access::of_registry(&settings, &options.auth)?.credentials);
+    }
+    let auth = &options.auth;
+    if auth.use_home_auth || auth.auth_mode == Some(AuthMode::Home) {
+        return Ok(Credentials::Home(settings.environment.all().iter().map(|(name, value)| (name, value)).collect()));
+    }
+    let (authfile, credsfile) = (auth.authfile.as_deref(), auth.credsfile.as_deref());
+    let given = access::Given { authfile, credsfile, creds: auth.creds.as_deref(), token: auth.token.as_deref() };
+    given.credentials(settings, &target.address.authority, "--")
 }
 
 /// The first file of a login that knows the host. What is wrong with files on the way is added to `checks`.

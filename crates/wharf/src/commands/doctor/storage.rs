@@ -13,7 +13,8 @@ const SUBJECT: &str = "storage";
 /// What a server or a command writes there.
 const WRITTEN: [&str; 6] = ["wharf.lock", "index.sqlite", "blobs", "registry.log", "registry-config.yml", "registry.pid"];
 /// What nobody else may read.
-const SECRET: [&str; 4] = ["pki/ca.key", "pki/server.key", "auth/password", "auth/htpasswd"];
+const SECRET: [&str; 6] =
+    ["pki/ca.key", "pki/server.key", "auth/password", "auth/htpasswd", "auth/keys.json", "auth/tokens.json"];
 
 /// Looks at the folder.
 pub fn checks(settings: &Settings) -> Vec<Check> {

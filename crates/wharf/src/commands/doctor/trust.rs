@@ -9,6 +9,7 @@ use super::look::{Look, Speaks};
 use super::report::Check;
 use super::target::Target;
 use crate::settings;
+use crate::ui;
 
 const SUBJECT: &str = "tls";
 /// A certificate that ends sooner is told of.
@@ -40,16 +41,16 @@ pub fn checks(target: &Target, look: &Look) -> Vec<Check> {
     }
     let files = target.authorities();
     checks.push(match presented.verify(&files, look.at) {
-        Ok(()) => believed(presented, &files, look.at),
+        Ok(()) => believed(target, presented, &files, look.at),
         Err(distrust) => Check::problem(SUBJECT, told(&distrust, target), mend(&distrust, target, look)),
     });
     checks
 }
 
-fn believed(presented: &Presented, files: &[PathBuf], now: SystemTime) -> Check {
+fn believed(target: &Target, presented: &Presented, files: &[PathBuf], now: SystemTime) -> Check {
     if let Err(Distrust::Expired { at }) = presented.verify(files, now + SOON) {
         let end = at.map(|at| format!(" at {}", shown(at))).unwrap_or_default();
-        return Check::warning(SUBJECT, format!("its certificate expires soon{end}"), "renew it on the server");
+        return Check::warning(SUBJECT, format!("its certificate expires soon{end}"), renew(target));
     }
     let by = if presented.verify(&[], now).is_ok() {
         Some("the system's authorities".to_owned())
@@ -92,7 +93,7 @@ fn mend(distrust: &Distrust, target: &Target, look: &Look) -> String {
     let clock = "set this machine's clock: `timedatectl set-ntp true`";
     match distrust {
         Distrust::Expired { .. } if is_right_for_them(distrust, target, look) => clock.to_owned(),
-        Distrust::Expired { .. } => "renew it on the server".to_owned(),
+        Distrust::Expired { .. } => renew(target),
         Distrust::NotYet { .. } if is_right_for_them(distrust, target, look) => clock.to_owned(),
         Distrust::NotYet { .. } => format!("if the clocks here and there are right, wait or have it made anew; else {clock}"),
         Distrust::Name { .. } => format!(
@@ -100,7 +101,7 @@ fn mend(distrust: &Distrust, target: &Target, look: &Look) -> String {
             target.address.host()
         ),
         Distrust::Issuer | Distrust::Other(_) => format!(
-            "copy the authority's certificate (ca.crt) from the server and name it with {}, or put it at {}",
+            "get the authority's certificate from the server (`wharf pki export` there) and name it with {}, or put it at {}",
             settings::CA_CERT.name,
             target.own_authority.display()
         ),
@@ -108,6 +109,14 @@ fn mend(distrust: &Distrust, target: &Target, look: &Look) -> String {
             "have the server use a certificate signed by this one; docker and podman take it as it is".to_owned()
         }
         Distrust::Authorities(_) => "make it a PEM file with BEGIN CERTIFICATE lines, or take it away".to_owned(),
+    }
+}
+
+/// How a certificate is renewed: that of this build's own server by a command.
+fn renew(target: &Target) -> String {
+    match target.is_configured && target.url.is_local() && target.own_authority.exists() {
+        true => format!("`{} pki renew` does so while the server runs", ui::program()),
+        false => "renew it on the server".to_owned(),
     }
 }
 
