@@ -19,10 +19,14 @@ impl Store {
     }
 
     async fn keep_evicting(&self) {
+        let mut pause = EVICT_TURN;
         loop {
-            tokio::time::sleep(EVICT_TURN).await;
+            tokio::time::sleep(std::mem::replace(&mut pause, EVICT_TURN)).await;
             if self.grew.load(Ordering::Relaxed) {
+                let began = Instant::now();
                 self.evict().await.map_or_else(|error| self.report(&error), drop);
+                // Summing up a large cache takes its time, and is not to take all of it.
+                pause = EVICT_TURN.max(began.elapsed() * 20);
             }
         }
     }
