@@ -488,7 +488,7 @@ fn what_podman_is_told_is_held_against_the_registry() {
     let mend = is(&patient.report(&host), "podman", "problem", "they know no exception for loopback");
     assert!(mend.contains("insecure = true") && mend.contains(&format!("/{drop_in}")), "{mend}");
     entry("insecure = tru");
-    is(&patient.report(&host), "podman", "problem", &format!(" /{drop_in}:3:").trim_start());
+    is(&patient.report(&host), "podman", "problem", &format!("/{drop_in}:3:"));
     entry("blocked = true");
     is(&patient.report(&host), "podman", "problem", "blocked");
     entry("insecure = true");
