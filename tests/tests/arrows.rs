@@ -119,6 +119,19 @@ fn the_store_knows_no_http() {
     assert_eq!(ours, ["wharf-oci"].into());
 }
 
+/// Who may do what is decided without network, runtime or database; certificates know nobody here.
+#[test]
+fn access_and_pki_know_no_network() {
+    let graph = Graph::read();
+    for (name, ours) in [("wharf-access", &["wharf-oci"][..]), ("wharf-pki", &[])] {
+        let found = graph.all(name);
+        graph.expect_without(name, &found, &HTTP);
+        graph.expect_without(name, &found, &["tokio", "rusqlite", "libsqlite3-sys"]);
+        let known: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+        assert_eq!(known, ours.iter().copied().collect(), "{name}");
+    }
+}
+
 /// The registry reaches the database through the store only.
 #[test]
 fn the_registry_knows_no_database() {

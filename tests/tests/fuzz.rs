@@ -75,6 +75,23 @@ fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], random: &mut Rng) {
     }
 }
 
+#[test]
+fn what_callers_show_and_ask_for_is_read_without_harm() {
+    use wharf_access::fuzzing;
+    fuzz(
+        &[
+            b"Basic YTpzZWNyZXQ=",
+            b"Bearer eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJ3aGFyZiJ9.AAAA",
+            b"Bearer wharf_x",
+            b"Bearer eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2NpLmV4YW1wbGUifQ.AA",
+        ],
+        fuzzing::header,
+    );
+    fuzz(&[b"repository:a/b:pull,push repository(plugin):c:*", b"registry:catalog:*"], fuzzing::scope);
+    fuzz(&[b"yocto/** yocto/a/b", b"*/app x/app", b"a*b*c abc"], fuzzing::pattern);
+    fuzz(&[b"# ours\na:$2y$05$x\n\nb:{SHA}x\n"], fuzzing::users);
+}
+
 /// What is accepted is written as it was read.
 fn reads_back<T: FromStr + ToString>(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -242,7 +242,7 @@ fn bytes_are_handed_on_as_they_come() {
     assert!(first == blob[1_000_000..1_100_000]);
     assert!(begun.elapsed() < Duration::from_secs(10));
     let late = {
-        let (address, path) = (wharf.address(), path.clone());
+        let address = wharf.address();
         thread::spawn(move || Request::new(address, "GET", &path).header("Range", "bytes=-100").send().expect(206).body)
     };
     thread::sleep(Duration::from_millis(100));

@@ -21,3 +21,53 @@ pub use glob::{Glob, GlobError};
 pub use issuers::{Issuer, Issuers, Vouched};
 pub use quota::Quota;
 pub use rules::{Decision, Rule, RuleError, Rules};
+
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Entrances for the fuzz targets: whatever reads what a client shows or asks for, and what an owner writes.
+    use std::sync::LazyLock;
+
+    use crate::{Bearer, Caller, Glob, Grant, Identity, Issuer, Issuers, Keys, Presented, Rules};
+
+    static KEYS: LazyLock<Option<Keys>> = LazyLock::new(|| Keys::in_memory().ok());
+
+    /// An `Authorization` header.
+    pub fn header(data: &[u8]) {
+        let presented = Presented::parse(Some(data));
+        if let (Presented::Bearer(text), Some(keys)) = (&presented, &*KEYS) {
+            assert!(Bearer::verify(text, keys, 1_800_000_000).is_none(), "nobody has these keys");
+        }
+        if let Presented::Bearer(text) | Presented::Basic { password: text, .. } = &presented {
+            let (name, url, audience) = ("ci".to_owned(), "https://ci.example".to_owned(), "wharf".to_owned());
+            let issuer = Issuer { name, url, audience, claims: Default::default(), ca: None };
+            assert!(!matches!(Issuers::new(vec![issuer]).check(text, 1_800_000_000), crate::Vouched::For(_)));
+        }
+        assert!(!format!("{presented:?}").contains("secret"));
+    }
+
+    /// A `scope`.
+    pub fn scope(data: &[u8]) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        let granted = Grant::parse([text]).within(&Rules::owner("a"), &Caller::new(Identity::User("b".into())));
+        assert!(granted.is_empty(), "who may nothing is granted nothing");
+    }
+
+    /// A pattern of repositories, and a name.
+    pub fn pattern(data: &[u8]) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        let (pattern, name) = text.split_once(' ').unwrap_or((text, "yocto/app"));
+        if let Ok(glob) = pattern.parse::<Glob>() {
+            assert_eq!(glob.as_str(), pattern);
+            let matched = glob.matches(name);
+            assert!(pattern.contains('*') || matched == (pattern == name));
+        }
+    }
+
+    /// A file of users.
+    pub fn users(data: &[u8]) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        if let Ok(users) = crate::Htpasswd::parse(text) {
+            assert!(users.names().all(|name| !name.is_empty() && !name.contains(':')));
+        }
+    }
+}

@@ -12,6 +12,10 @@ use super::tools::{PATH, require, target_folder};
 pub const ORAS: &str = include_str!("python/oras_client.py");
 /// A whole tour with python-dxf, for [`run_python`].
 pub const DXF: &str = include_str!("python/dxf_client.py");
+/// An OpenID Connect provider; see there.
+pub const ISSUER: &str = include_str!("python/issuer.py");
+/// A login at it; see there.
+pub const ID_TOKEN: &str = include_str!("python/id_token.py");
 /// A push and a pull with the Docker engine's client, to be run where the engine is.
 pub const DOCKER: &str = include_str!("python/docker_client.py");
 

@@ -27,7 +27,7 @@ impl Shared {
                 Ok(false) => {}
                 // Who has a digest has the same; but what stands under a tag further down is not what the first meant by it.
                 Err(failure) if failure.is_refusal() || matches!(reference, Reference::Digest(_)) => {
-                    refused = refused.or(Some(failure))
+                    refused = refused.or(Some(failure));
                 }
                 Err(failure) => return Err(failure),
             }

@@ -135,7 +135,7 @@ fn failed_condition(connection: &Connection, repository: i64, new: &NewManifest)
     for (id, is_cached) in named {
         let current = id.map(|id| digests(connection, id)).transpose()?;
         let holds = |current: Option<&[Digest; 2]>| new.conditions.iter().all(|condition| condition.holds(current));
-        let is_met = holds(current.as_ref()) || is_cached && holds(None);
+        let is_met = holds(current.as_ref()) || (is_cached && holds(None));
         if !is_met {
             return Ok(Some(current.map(|[sha256, _]| sha256)));
         }
