@@ -72,8 +72,8 @@ impl Server {
         let mut command = match peer {
             Peer::Wharf => wharf(folder, address, settings)?,
             Peer::DockerRegistry => docker_registry(folder, address)?,
-            Peer::Nginx => nginx(folder, address, true)?,
-            Peer::NginxCopying => nginx(folder, address, false)?,
+            Peer::Nginx => nginx(folder, address, true, settings)?,
+            Peer::NginxCopying => nginx(folder, address, false, settings)?,
             Peer::BareFiles => return Err(Failure::new("plain files are no server")),
         };
         let log = fs::File::create(folder.join("log"))?;
@@ -81,7 +81,7 @@ impl Server {
         let before = Instant::now();
         let child = command.spawn().context(format_args!("starting {}", peer.label()))?;
         let mut server = Self { child, address, folder: folder.to_owned(), ready_after: Duration::ZERO, profiler: None };
-        server.wait_until_ready(peer, before)?;
+        server.wait_until_ready(peer, before, settings.tls.is_some())?;
         if let (Some(profile), Peer::Wharf) = (&settings.profile, peer) {
             server.profiler = Some(profiler(server.pid(), profile)?);
         }
@@ -103,13 +103,13 @@ impl Server {
         Connection::open(self.address)
     }
 
-    fn wait_until_ready(&mut self, peer: Peer, before: Instant) -> Result<()> {
+    fn wait_until_ready(&mut self, peer: Peer, before: Instant, tls: bool) -> Result<()> {
         let path = if matches!(peer, Peer::Nginx | Peer::NginxCopying) { "/" } else { "/v2/" };
         loop {
-            // nginx has nothing at its root; that it answers at all is enough.
+            // nginx has nothing at its root, and who speaks TLS says so in clear text: that it answers at all is enough.
             let answer = Connection::open(self.address)
                 .and_then(|mut connection| connection.exchange("GET", path, &[], &[], crate::http::Sink::Discard));
-            if answer.is_ok_and(|answer| answer.status == 200 || path == "/") {
+            if answer.is_ok_and(|answer| answer.status == 200 || path == "/" || tls) {
                 self.ready_after = before.elapsed();
                 return Ok(());
             }
@@ -166,6 +166,8 @@ pub struct Settings {
     pub wharf: Option<PathBuf>,
     /// Added to wharf's configuration.
     pub wharf_configuration: String,
+    /// Certificate and key, PEM, to serve TLS with: wharf and nginx.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Where `perf` writes what it sampled of wharf.
     pub profile: Option<PathBuf>,
 }
@@ -188,8 +190,11 @@ fn wharf(folder: &Path, address: SocketAddr, settings: &Settings) -> Result<Comm
         .as_ref()
         .ok_or_else(|| Failure::new("the wharf program was not found; build it, or name it in WHARF_BIN"))?;
     let configuration = folder.join("config.yml");
+    let tls = settings.tls.as_ref().map_or_else(String::new, |(certificate, key)| {
+        format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display())
+    });
     let text = format!(
-        "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n{}",
+        "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n{tls}{}",
         folder.join("data").display(),
         settings.wharf_configuration
     );
@@ -211,11 +216,17 @@ fn docker_registry(folder: &Path, address: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-fn nginx(folder: &Path, address: SocketAddr, sendfile: bool) -> Result<Command> {
+fn nginx(folder: &Path, address: SocketAddr, sendfile: bool, settings: &Settings) -> Result<Command> {
     let here = folder.display();
     // Started by root, nginx would give its workers to a user who cannot enter the temporary folder.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let sendfile = if sendfile { "sendfile on;\n  tcp_nopush on;" } else { "sendfile off;\n  output_buffers 2 256k;" };
+    let (tls, certificate) = match &settings.tls {
+        Some((certificate, key)) => {
+            (" ssl", format!("ssl_certificate {};\n    ssl_certificate_key {};", certificate.display(), key.display()))
+        }
+        None => ("", String::new()),
+    };
     let text = format!(
         "{user}worker_processes 2;
 daemon off;
@@ -237,7 +248,8 @@ http {{
   uwsgi_temp_path {here}/uwsgi;
   scgi_temp_path {here}/scgi;
   server {{
-    listen {address};
+    listen {address}{tls};
+    {certificate}
     root {here}/data;
   }}
 }}

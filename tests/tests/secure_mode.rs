@@ -229,7 +229,7 @@ fn a_certificate_of_somebodys_own_is_served_and_read_again() {
     let (certificate, key) = certify(folder.path(), "DNS:localhost,IP:127.0.0.1");
     let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     let config = Config::default().set("http.tls.certificate", text(&certificate)).set("http.tls.key", text(&key));
-    let server = Server::with_config(config.clone().set("http.http2.disabled", true).set("http.tls.minimumtls", "tls1.3"));
+    let server = Server::with_config(config.set("http.http2.disabled", true).set("http.tls.minimumtls", "tls1.3"));
     let port = server.address().port();
     let curl = |options: &[&str]| {
         let target = format!("https://127.0.0.1:{port}/v2/");

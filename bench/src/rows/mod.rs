@@ -10,6 +10,7 @@ mod command_push;
 mod image_pull;
 mod image_push;
 mod large_get;
+mod large_get_tls;
 mod listing;
 mod manifest_get;
 mod memory;
@@ -40,6 +41,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "manifest-get", title: "manifest GET by tag, 900 bytes, 32 connections", run: manifest_get::run },
     Row { name: "blob-get", title: "4 KiB blob GET, 32 connections", run: blob_get::run },
     Row { name: "large-get", title: "256 MiB blob GET, 4 connections", run: large_get::run },
+    Row { name: "large-get-tls", title: "256 MiB blob GET over TLS, 4 connections", run: large_get_tls::run },
     Row { name: "upload", title: "256 MiB upload of random bytes, synced", run: upload::on_disk },
     Row { name: "upload-tmpfs", title: "256 MiB upload of random bytes, on tmpfs", run: upload::on_tmpfs },
     Row { name: "image-push", title: "1 MiB image pushes, 4 at a time, synced", run: image_push::run },
