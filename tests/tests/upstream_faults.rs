@@ -80,8 +80,11 @@ fn wrong_bytes_are_neither_kept_nor_given_out_as_a_whole() {
         let mut wrong = image.layers[0].clone();
         wrong[length / 2] ^= 1;
         upstream.answers(move |asked| asked.is("GET", "/blobs/").then(|| Reply::new(200).body(wrong.clone())));
-        let answer = wharf.get(&repo.blob_path(&digest)).try_send();
-        assert!(answer.is_err(), "{length} wrong bytes have no proper end");
+        // Of a small one it may be known before the answer has begun.
+        match wharf.get(&repo.blob_path(&digest)).try_send() {
+            Ok(answer) => drop(answer.expect_error(502, "UPSTREAM_INVALID")),
+            Err(_) => {}
+        }
         assert_nothing_kept(&wharf, &repo, &digest);
         upstream.open();
         assert!(repo.blob(&digest).expect(200).body == image.layers[0]);
