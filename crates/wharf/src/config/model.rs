@@ -280,6 +280,7 @@ impl Config {
             level = old_level;
         }
         let proxy = Some(read.text("proxy.remoteurl")).filter(|url| !url.is_empty());
+        let (user, password) = (read.text("proxy.username"), read.secret("proxy.password"));
         let external = Some(read.text("http.host")).filter(|url| !url.is_empty());
         let relative = read.flag("http.relativeurls");
         let metrics = read.flag("http.debug.prometheus.enabled");
@@ -338,8 +339,8 @@ impl Config {
             upstreams: Upstreams {
                 list: read.structured("wharf.upstreams"),
                 proxy: proxy.map(|url| Upstream {
-                    username: Some(read.text("proxy.username")).filter(|user| !user.is_empty()),
-                    password: read.secret("proxy.password"),
+                    username: Some(user).filter(|user| !user.is_empty()),
+                    password,
                     ..Upstream::at(&url)
                 }),
                 cache_size: read.size("wharf.upstream.cache_size"),
