@@ -141,7 +141,8 @@ fn a_token_is_good_for_what_it_was_asked_for_and_no_more_than_its_user_may() {
         for token in [&pull, &more] {
             let answer = guarded.server.request(method, &target).header("Authorization", bearer(token)).send();
             match need {
-                Need::Pull => assert!(answer.status == 200, "{method} {target}: {}", answer.describe()),
+                // The digest is a manifest's, and none of a blob.
+                Need::Pull => assert!(matches!(answer.status, 200 | 404), "{method} {target}: {}", answer.describe()),
                 Need::Push | Need::Delete if token == &pull => {
                     answer.clone().expect(401);
                     let challenge = answer.header("WWW-Authenticate").to_owned();

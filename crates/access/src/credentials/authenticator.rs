@@ -115,7 +115,8 @@ impl Authenticator {
     ///
     /// They have not.
     pub fn verify(&self, user: &str, password: &str, from: IpAddr) -> Result<Caller, Refusal> {
-        let hash = self.hash(user);
+        // Whoever was added or changed this second is known at once.
+        let hash = self.users.as_ref().and_then(|users| users.get_now(complain).hash(user).map(str::to_owned));
         let right = bcrypt::verify(password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false);
         match hash.filter(|_| right) {
             Some(hash) => {
@@ -133,7 +134,9 @@ impl Authenticator {
         if let Err(wait) = self.attempts.check(from, Instant::now()) {
             return Login::Refused(Refusal::TooMany(wait));
         }
-        let found = self.tokens.as_ref().and_then(|tokens| tokens.get(complain).find(text));
+        // One that is not known may have been made this second.
+        let find = |tokens: &Watched<Tokens>| tokens.get(complain).find(text).or_else(|| tokens.get_now(complain).find(text));
+        let found = self.tokens.as_ref().and_then(find);
         let found = found.filter(|token| !token.is_over(now) && user.is_none_or(|user| user == token.user));
         match found.filter(|token| self.hash(&token.user).is_some()) {
             Some(token) => Login::Known(Caller::new(Identity::User(token.user.as_str().into())).with_token(token)),

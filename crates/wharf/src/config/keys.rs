@@ -220,7 +220,7 @@ pub static KEYS: &[Key] = &[
         "",
         "File of users, as `htpasswd -B` writes it. Read again when it changes. Unless wharf.access.rules says otherwise, each of them may do everything.",
     ),
-    key("auth.htpasswd.realm", Text, "wharf", "What people are shown who are asked for a password."),
+    key("auth.htpasswd.realm", Text, "", "What people are shown who are asked for a password; `wharf` when nothing is said."),
     other(
         "auth",
         Stops(

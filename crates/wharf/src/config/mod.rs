@@ -90,6 +90,7 @@ pub fn parse(text: &str, path: &Path, adjust: impl FnOnce(&mut Values), variable
     let mut findings = Vec::new();
     environment::apply(&mut tree, variables, &mut findings);
     findings.extend(missing_storage(&tree, file));
+    findings.extend(missing_users(&tree));
     let mut base = Values::defaults();
     adjust(&mut base);
     let values = check::check_onto(base, &tree, &mut findings);
@@ -115,13 +116,34 @@ fn missing_storage(tree: &Node, file: Arc<Path>) -> Option<Finding> {
     Some(Finding::new(Severity::Error, place, what).hint("name the folder to store in as `storage.filesystem.rootdirectory`"))
 }
 
+/// Who asks for passwords says where they are: without them everybody would be answered.
+fn missing_users(tree: &Node) -> Option<Finding> {
+    let within = |node: &'_ Node, name: &str| match node {
+        Node::Map(entries) => {
+            entries.iter().find(|entry| entry.key == name).map(|entry| (entry.place.clone(), entry.value.clone()))
+        }
+        _ => None,
+    };
+    let (auth_place, auth) = within(tree, "auth")?;
+    let (place, users) = match &auth {
+        Node::Scalar(name) if name == "htpasswd" => (auth_place, Node::Null),
+        auth => within(auth, "htpasswd")?,
+    };
+    if within(&users, "path").is_some_and(|(_, path)| !path.is_empty()) {
+        return None;
+    }
+    let message = "`auth.htpasswd` does not say where the users are, and without them everybody would be answered";
+    Some(Finding::new(Severity::Error, place, message).hint("name their file as `auth.htpasswd.path`"))
+}
+
 /// What is only known once everything was read.
 fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
     for (present, absent) in [("http.tls.certificate", "http.tls.key"), ("http.tls.key", "http.tls.certificate")] {
         let is_set = |path| matches!(values.get(path), check::Value::Text(text) if !text.is_empty());
         if is_set(present) && !is_set(absent) {
             let place = values.place(present).clone();
-            findings.push(Finding::new(Severity::Error, place, format!("`{present}` needs `{absent}`, which is not set")));
+            let message = format!("`{present}` needs `{absent}`, which is not set");
+            findings.push(Finding::new(Severity::Error, place, message).hint(format!("set `{absent}`")));
         }
     }
     for (present, absent) in
@@ -129,7 +151,8 @@ fn finish(values: Values, mut findings: Vec<Finding>) -> Loaded {
     {
         if *values.get(present) != check::Value::Nothing && *values.get(absent) == check::Value::Nothing {
             let place = values.place(present).clone();
-            findings.push(Finding::new(Severity::Error, place, format!("`{present}` needs `{absent}`, which is not set")));
+            let message = format!("`{present}` needs `{absent}`, which is not set");
+            findings.push(Finding::new(Severity::Error, place, message).hint(format!("set `{absent}`")));
         }
     }
     let config = Config::new(values);
@@ -174,6 +197,7 @@ pub fn without_file(adjust: impl FnOnce(&mut Values), variables: &[(String, Stri
     let mut tree = Node::Map(Vec::new());
     let mut findings = Vec::new();
     environment::apply(&mut tree, variables, &mut findings);
+    findings.extend(missing_users(&tree));
     let mut base = Values::defaults();
     adjust(&mut base);
     let values = check::check_onto(base, &tree, &mut findings);

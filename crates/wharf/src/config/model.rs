@@ -348,7 +348,9 @@ impl Config {
             access: Access {
                 folder: read.path("wharf.access.folder"),
                 htpasswd: read.path("auth.htpasswd.path"),
-                realm: read.text("auth.htpasswd.realm"),
+                realm: Some(read.text("auth.htpasswd.realm"))
+                    .filter(|realm| !realm.is_empty())
+                    .unwrap_or_else(|| "wharf".to_owned()),
                 owner: read.text("wharf.access.owner"),
                 challenge: read.text("wharf.access.challenge"),
                 token_life: read.time("wharf.access.token_life"),
