@@ -55,14 +55,15 @@ fn rules() -> serde_json::Value {
         {"who": ["user:owner"], "may": ["pull", "push", "delete", "administer"]},
         {"who": ["user:reader"], "may": ["pull"], "repositories": ["secret/*"]},
         {"who": ["user:writer"], "may": ["pull", "push"], "repositories": ["secret/*"]},
-        {"who": ["user:cleaner"], "may": ["delete"], "repositories": ["secret/*"]},
+        {"who": ["user:cleaner"], "may": ["pull", "delete"], "repositories": ["secret/*"]},
+        {"who": ["user:blind"], "may": ["push", "delete"], "repositories": ["secret/*"]},
         {"who": ["user:watcher"], "may": ["administer"]},
         {"who": ["user:other"], "may": ["pull", "push", "delete"], "repositories": ["open/**"]},
         {"who": ["anonymous"], "may": ["pull"], "repositories": ["open/**"]},
     ])
 }
 
-const USERS: [&str; 6] = ["owner", "reader", "writer", "cleaner", "watcher", "other"];
+const USERS: [&str; 7] = ["owner", "reader", "writer", "cleaner", "blind", "watcher", "other"];
 
 /// What becomes of a request by a caller with these rights over the repository.
 fn expected(need: Need, rights: &[Need], known: bool) -> u16 {
@@ -89,12 +90,14 @@ fn every_endpoint_answers_every_caller_as_the_rules_say() {
     let guarded = Guarded::start(&USERS, rules(), |server| image = Some(fill(server)));
     let digest = image.expect("an image").digest;
     let all = [Need::Pull, Need::Push, Need::Delete, Need::Administer];
-    let callers: [(&str, &[Need]); 7] = [
+    let callers: [(&str, &[Need]); 8] = [
         ("", &[]),
         ("owner", &all),
         ("reader", &[Need::Pull]),
         ("writer", &[Need::Pull, Need::Push]),
-        ("cleaner", &[Need::Delete]),
+        ("cleaner", &[Need::Pull, Need::Delete]),
+        // What is there shows in answers to pushes and deletes, too.
+        ("blind", &[]),
         ("watcher", &[Need::Administer]),
         ("other", &[]),
     ];
@@ -185,7 +188,7 @@ fn a_refusal_is_the_same_for_what_is_there_and_what_is_not() {
     let digest = image.expect("an image").digest;
     let missing = sha256(b"not there");
     let send = |user: &str, request: &Request<'_>| comparable(&guarded.send_as(user, request));
-    for user in ["", "other", "watcher", "cleaner"] {
+    for user in ["", "other", "watcher", "blind"] {
         let there = endpoints("secret/app", "v1", &digest);
         let others = [
             endpoints("secret/app", "v2", &missing),

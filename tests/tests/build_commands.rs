@@ -59,7 +59,7 @@ fn list_long_shows_what_is_behind_each_tag() {
     let index_digest = index.header("Docker-Content-Digest").to_owned();
     let listed = build.wharf.ok(&["list", "--long", "--json"]).json();
     let created = "2026-01-12T20:32:24Z";
-    let tag = |tag: &str, digest: &str, media_type: &str, size: Value, platforms: Value, created: Value| json!({"tag": tag, "digest": digest, "media_type": media_type, "size": size, "platforms": platforms, "created": created});
+    let tag = |tag: &str, digest: &str, media_type: &str, size: Value, platforms: Value, created: Value| json!({"tag": tag, "digest": digest, "media_type": media_type, "size": size, "platforms": platforms, "created": created, "origin": null});
     let one = |name: &str| tag(name, &app.digest, OCI_MANIFEST, json!(size(&app)), json!(["linux/amd64"]), json!(created));
     assert_eq!(listed[0], json!({"name": "yocto/app", "tags": [one("1"), one("2")]}));
     let whole = size(&base[0]) + size(&base[1]) + index.body.len();

@@ -75,6 +75,22 @@ impl<T> Watched<T> {
     }
 }
 
+/// Gives a file the owner and the mode of the one whose place it takes, or the owner of its folder. Root changes files of a server that is not root.
+fn adopt(file: &File, path: &Path, folder: &Path) -> io::Result<()> {
+    let (like, mode) = match fs::metadata(path) {
+        Ok(old) => (old.clone(), Some(old.permissions())),
+        Err(_) => (fs::metadata(folder)?, None),
+    };
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()))?;
+    }
+    match mode {
+        Some(mode) => file.set_permissions(mode),
+        None => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -102,10 +118,35 @@ pub(crate) fn change<T, E: From<FileError>>(path: &Path, change: impl FnOnce(Str
     let write = || {
         let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
+        adopt(file.as_file(), path, folder)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         locked.sync_all()
     };
     write().map_err(failed)?;
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_stays_what_it_was_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("users"), folder.path().join("link"));
+        fs::write(&file, "a").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("users", &link).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(12), Some(34)).unwrap();
+        }
+        change::<_, FileError>(&link, |text| Ok((text + "b", ()))).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "ab");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let metadata = fs::metadata(&file).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
+        assert!(!is_root || (metadata.uid(), metadata.gid()) == (12, 34));
+    }
 }

@@ -17,7 +17,9 @@ use crate::rules::stands_for;
 
 /// Seconds by which the issuer's clock and ours may differ.
 const LEEWAY: u64 = 60;
-/// How long an issuer's keys are used before they are asked for again.
+/// How long an issuer's keys are used when it does not answer.
+const KEYS_KEPT: Duration = Duration::from_secs(86_400);
+/// How long they are used before they are asked for again.
 const KEYS_COUNT: Duration = Duration::from_secs(3_600);
 /// How soon keys are asked for again because of a token signed by one that is not known: anybody can make such tokens up.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -66,6 +68,20 @@ struct State {
 struct Known {
     keys: Option<(JwkSet, Instant)>,
     asked: Option<Instant>,
+    /// Somebody asks for them right now.
+    asking: bool,
+}
+
+impl Known {
+    /// Whether it is the caller's to ask for them now.
+    fn ask(&mut self) -> bool {
+        let is_due = !self.asking && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN);
+        if is_due {
+            self.asked = Some(Instant::now());
+            self.asking = true;
+        }
+        is_due
+    }
 }
 
 /// What a token comes to.
@@ -75,8 +91,10 @@ pub enum Vouched {
     For(Caller),
     /// Nobody is.
     Nobody,
-    /// The keys of the issuer at this place have to be asked for first: [`Issuers::learn`].
+    /// The keys of the issuer at this place have to be asked for first, by whoever gets this answer: [`Issuers::learn`].
     KeysWanted(usize),
+    /// Somebody else asks for them right now.
+    KeysComing,
 }
 
 impl Issuers {
@@ -118,33 +136,44 @@ impl Issuers {
             return Vouched::Nobody;
         }
         let mut known = state.keys.lock();
-        let fresh = known.keys.as_ref().filter(|(_, since)| since.elapsed() < KEYS_COUNT);
-        let key = fresh.and_then(|(keys, _)| match &header.kid {
+        let kept = known.keys.as_ref().filter(|(_, since)| since.elapsed() < KEYS_KEPT);
+        let key = kept.and_then(|(keys, _)| match &header.kid {
             Some(id) => keys.find(id).cloned(),
             None if keys.keys.len() == 1 => keys.keys.first().cloned(),
             None => None,
         });
         let Some(key) = key else {
-            if known.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN) {
-                return Vouched::Nobody;
-            }
-            known.asked = Some(Instant::now());
-            return Vouched::KeysWanted(place);
+            return match (known.asking, known.ask()) {
+                (true, _) => Vouched::KeysComing,
+                (false, true) => Vouched::KeysWanted(place),
+                (false, false) => Vouched::Nobody,
+            };
         };
         drop(known);
         let caller = DecodingKey::from_jwk(&key).ok().and_then(|key| state.issuer.caller(text, header.alg, &key, now));
         caller.map_or(Vouched::Nobody, Vouched::For)
     }
 
-    /// Takes in an issuer's keys, a JWK set (RFC 7517).
+    /// The issuer of a token that counts, when its keys are old and it is the caller's to ask for new ones.
+    pub fn refresh(&self, text: &str) -> Option<usize> {
+        let place = self.place(text)?;
+        let mut known = self.0[place].keys.lock();
+        let is_old = known.keys.as_ref().is_some_and(|(_, since)| since.elapsed() >= KEYS_COUNT);
+        (is_old && known.ask()).then_some(place)
+    }
+
+    /// Takes in an issuer's keys, a JWK set (RFC 7517), or that there are none to be had now.
     ///
     /// # Errors
     ///
     /// It is none.
-    pub fn learn(&self, place: usize, keys: &[u8]) -> Result<(), serde_json::Error> {
-        let keys: JwkSet = serde_json::from_slice(keys)?;
-        if let Some(state) = self.0.get(place) {
-            state.keys.lock().keys = Some((keys, Instant::now()));
+    pub fn learn(&self, place: usize, keys: Option<&[u8]>) -> Result<(), serde_json::Error> {
+        let Some(state) = self.0.get(place) else { return Ok(()) };
+        let keys = keys.map(serde_json::from_slice::<JwkSet>).transpose();
+        let mut known = state.keys.lock();
+        known.asking = false;
+        if let Some(keys) = keys? {
+            known.keys = Some((keys, Instant::now()));
         }
         Ok(())
     }
@@ -247,7 +276,7 @@ mod tests {
         let header = json!({"alg": "ES256", "kid": "1"});
         let text = signer.sign(&header, &claims());
         assert!(matches!(issuers.check(&text, NOW), Vouched::KeysWanted(0)));
-        issuers.learn(0, &signer.keys("1")).unwrap();
+        issuers.learn(0, Some(&signer.keys("1"))).unwrap();
         assert_eq!(name(&issuers.check(&text, NOW)), Some("ci:job 7"));
         assert_eq!(name(&issuers.check(&text, NOW + 60 + LEEWAY)), None);
         let wrong = [
@@ -272,10 +301,16 @@ mod tests {
     #[test]
     fn keys_are_asked_for_once_in_a_while_whatever_tokens_say() {
         let (issuers, signer) = (issuers(), Signer::new());
-        issuers.learn(0, &signer.keys("1")).unwrap();
+        issuers.learn(0, Some(&signer.keys("1"))).unwrap();
         let unknown = signer.sign(&json!({"alg": "ES256", "kid": "2"}), &claims());
         assert!(matches!(issuers.check(&unknown, NOW), Vouched::KeysWanted(0)));
+        assert!(matches!(issuers.check(&unknown, NOW), Vouched::KeysComing));
+        // Those that are known go on counting meanwhile, and when none come.
+        let known = signer.sign(&json!({"alg": "ES256", "kid": "1"}), &claims());
+        assert_eq!(name(&issuers.check(&known, NOW)), Some("ci:job 7"));
+        issuers.learn(0, None).unwrap();
         assert!(matches!(issuers.check(&unknown, NOW), Vouched::Nobody));
+        assert_eq!((name(&issuers.check(&known, NOW)), issuers.refresh(&known)), (Some("ci:job 7"), None));
         // A signature by a public key as if it were a shared secret is the classic mistake.
         for algorithm in ["none", "HS256"] {
             let text = signer.sign(&json!({"alg": algorithm, "kid": "1"}), &claims());

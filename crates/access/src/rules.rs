@@ -47,6 +47,7 @@ enum Who {
     Anonymous,
     Everybody,
     Known,
+    AnyUser,
     User(String),
     Group(BTreeSet<String>),
     Token(String),
@@ -94,9 +95,9 @@ impl Rules {
         Self(vec![Entry { who: vec![Who::User(name.to_owned())], may: Right::ALL.to_vec(), repositories: vec![Glob::all()] }])
     }
 
-    /// Whoever says who they are may do everything.
-    pub fn all_known() -> Self {
-        Self(vec![Entry { who: vec![Who::Known], may: Right::ALL.to_vec(), repositories: vec![Glob::all()] }])
+    /// Whoever has a password here may do everything; who is known in other ways, nothing.
+    pub fn all_users() -> Self {
+        Self(vec![Entry { who: vec![Who::AnyUser], may: Right::ALL.to_vec(), repositories: vec![Glob::all()] }])
     }
 
     /// Whether `caller` may do `right` with the repository; without one, whether they may somewhere.
@@ -181,6 +182,7 @@ impl Who {
             Self::Anonymous => !caller.identity.is_known(),
             Self::Everybody => true,
             Self::Known => caller.identity.is_known(),
+            Self::AnyUser => user.is_some(),
             Self::User(name) => user == Some(name),
             Self::Group(users) => user.is_some_and(|user| users.contains(user)),
             Self::Token(name) => caller.token.as_ref().is_some_and(|token| token.name == *name),
@@ -264,6 +266,15 @@ mod tests {
         assert_eq!(decide(&issued("acme/app", &[]), Right::Push, "ci/app"), Decision::Forbidden);
         assert!(!rules.allow_anything(&eve) && rules.allow_anything(&nobody) && rules.allow_anything(&alice));
         assert_eq!(rules.decide(&alice, Right::Administer, None), Decision::Forbidden);
+    }
+
+    #[test]
+    fn users_alone_may_everything_where_that_is_the_rule() {
+        let rules = Rules::all_users();
+        let line = Caller::new(Identity::Certificate("line-3".into()));
+        for (caller, may) in [(user("alice"), true), (issued("x", &[]), false), (line, false), (Caller::anonymous(), false)] {
+            assert_eq!(rules.allow_anything(&caller), may, "{caller:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{Issuer, KeyPair, PublicKeyData};
@@ -320,6 +320,11 @@ impl Pki {
 fn write(folder: &Path, name: &str, text: &str, mode: u32) -> io::Result<()> {
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
+    // Root may renew what a server that is not root shows.
+    let (own, like) = (file.as_file().metadata()?, fs::metadata(folder)?);
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        std::os::unix::fs::fchown(file.as_file(), Some(like.uid()), Some(like.gid()))?;
+    }
     file.as_file().sync_all()?;
     file.persist(folder.join(name))?;
     File::open(folder)?.sync_all()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wharf_access::{Caller, Decision, Right};
+use wharf_access::{Caller, Decision, Granted, Right};
 use wharf_oci::RepositoryName;
 
 use crate::endpoint::Endpoint;
@@ -109,18 +109,31 @@ impl Permit {
                 Decision::Allowed
             }
             Need::Presence => Decision::Unauthenticated,
+            Need::Anywhere(_) if caller.granted.as_ref().is_some_and(|granted| !granted.iter().any(Granted::is_catalog)) => {
+                Decision::Insufficient
+            }
             // Whoever says who they are gets a list, of what they may see.
             Need::Anywhere(_) if caller.identity.is_known() => Decision::Allowed,
             Need::Anywhere(right) => guard.rules.decide(caller, right, None),
+            // A push and a delete tell what is there, so they are for who may see it.
+            Need::Over(_, repository) if !guard.rules.allow(caller, Right::Pull, Some(repository.as_str())) => {
+                if caller.identity.is_known() { Decision::Forbidden } else { Decision::Unauthenticated }
+            }
             Need::Over(right, repository) => guard.rules.decide(caller, right, Some(repository.as_str())),
             Need::Administer => guard.rules.decide(caller, Right::Administer, None),
         }
     }
 
-    /// Whether the caller may do something with another repository than the one that the request is about.
+    /// Whether the caller may do something with another repository than the one that the request is about, by what they came with.
     pub(crate) fn may(&self, right: Right, repository: &str) -> bool {
         let Some((guard, caller)) = &self.guarded else { return true };
-        guard.rules.allow(caller, right, Some(repository))
+        guard.rules.decide(caller, right, Some(repository)) == Decision::Allowed
+    }
+
+    /// Whether the caller may see that a repository is there: in the catalog, for which a token names no repositories.
+    pub(crate) fn may_see(&self, repository: &str) -> bool {
+        let Some((guard, caller)) = &self.guarded else { return true };
+        guard.rules.allow(caller, Right::Pull, Some(repository))
     }
 
     /// Whether the caller may push there, so that what it is told exists must be kept for it.

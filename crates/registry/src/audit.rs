@@ -105,7 +105,7 @@ impl Deed {
         };
         let line = Line {
             when: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
-            who: self.who.as_deref(),
+            who: self.who.as_deref().filter(|who| !who.is_empty()),
             from: peer.address.map(|address| address.ip().to_canonical().to_string()),
             what: self.what,
             repository: self.repository.as_deref(),

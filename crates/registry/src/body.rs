@@ -36,7 +36,19 @@ pub(crate) struct Body {
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     watcher: Option<Watcher>,
     reads: bool,
-    held: Option<Box<dyn Send>>,
+    paced: Option<Pace>,
+}
+
+/// Told of each step of a body: whether the client has the next move, or this side.
+type Pace = Box<dyn FnMut(Turn) + Send>;
+
+/// Whose move it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The client has been given bytes, and takes them.
+    Client,
+    /// Bytes are waited for on this side.
+    Server,
 }
 
 /// Who is told how many bytes were taken.
@@ -84,7 +96,7 @@ impl Body {
     /// Parts, one after the other.
     pub(crate) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let parts: VecDeque<_> = parts.into_iter().filter(|part| part.length() > 0).collect();
-        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None, watcher: None, reads: false, held: None }
+        Self { length: parts.iter().map(Part::length).sum(), parts, reading: None, watcher: None, reads: false, paced: None }
     }
 
     /// Bytes from memory.
@@ -92,9 +104,9 @@ impl Body {
         Self::new([Part::Memory(bytes.into())])
     }
 
-    /// Keeps `guard` until the answer is over.
-    pub(crate) fn hold(&mut self, guard: impl Send + 'static) {
-        self.held = Some(Box::new(guard));
+    /// Calls `pace` whenever the turn changes or bytes are handed out. What it holds is kept until the answer is over.
+    pub(crate) fn pace(&mut self, pace: impl FnMut(Turn) + Send + 'static) {
+        self.paced = Some(Box::new(pace));
     }
 
     /// Hands out nothing that must not be read: the bytes go through this process.
@@ -175,6 +187,24 @@ impl HttpBody for Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let next = self.poll_next(context);
+        if let Some(pace) = &mut self.paced {
+            pace(if next.is_pending() { Turn::Server } else { Turn::Client });
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty() && self.reading.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+impl Body {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Some(next) = ready!(self.poll_coming(context)) {
             self.length -= next.as_ref().map_or(0, |next| next.len() as u64);
             return Poll::Ready(Some(next.map(Frame::data)));
@@ -199,14 +229,6 @@ impl HttpBody for Body {
             self.length -= bytes.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.parts.is_empty() && self.reading.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
     }
 }
 

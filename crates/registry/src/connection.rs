@@ -151,7 +151,7 @@ async fn change(
 
 /// Whether a request may go on, and by whom it is.
 pub(crate) struct Admitted {
-    /// What was asked for, where that could be read.
+    /// What was asked for, where that could be read and was refused.
     pub(crate) endpoint: Option<Endpoint>,
     /// Who asks, where that is known.
     pub(crate) actor: Option<Arc<str>>,
@@ -178,9 +178,11 @@ async fn admit(
     if let Err(error) = within_quota(context, &permit, peer) {
         return Admitted { endpoint: Some(endpoint), actor: Some(permit.actor().clone()), outcome: Err(error) };
     }
-    let (kept, actor) = (context.guard.is_some().then(|| endpoint.clone()), Some(permit.actor().clone()));
-    let outcome = permit.authorize(&endpoint).map(|()| (endpoint, permit));
-    Admitted { endpoint: kept, actor, outcome }
+    let actor = Some(permit.actor().clone());
+    match permit.authorize(&endpoint) {
+        Ok(()) => Admitted { endpoint: None, actor, outcome: Ok((endpoint, permit)) },
+        Err(error) => Admitted { endpoint: Some(endpoint), actor, outcome: Err(error) },
+    }
 }
 
 /// Counts a request for who is known by name, and for everybody else by where they are.
@@ -233,7 +235,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, pee
             }
             let mut response = respond::error(&error);
             if let Some(guard) = &context.guard
-                && let Some(challenge) = guard.challenge(&error, &guard::origin(&head, peer, &context.external))
+                && let Some(challenge) = guard.challenge(&error, &guard::origin(&head, peer, &context.realm))
             {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             }

@@ -20,6 +20,9 @@ use crate::respond;
 const CHECKED_AT_ONCE: usize = 2;
 /// Passwords that wait to be checked at most; further ones are asked to come again.
 const WAITING: usize = 64;
+/// How often a caller looks whether keys of an issuer have come that somebody else asks for, and for how many times.
+const KEYS_LOOKED_FOR: Duration = Duration::from_millis(50);
+const KEYS_WAITED_FOR: u32 = 400;
 /// How the registry calls itself in challenges.
 pub(crate) const SERVICE: &str = "wharf";
 
@@ -34,7 +37,7 @@ pub struct Guard {
     pub(crate) challenge: Challenge,
     /// Seconds that a bearer token counts.
     pub(crate) token_life: u64,
-    issuers: Option<(Issuers, Arc<dyn KeySource>)>,
+    issuers: Option<(Arc<Issuers>, Arc<dyn KeySource>)>,
     checking: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     anonymous_may: bool,
@@ -78,7 +81,7 @@ impl Guard {
     /// The same, believing these issuers, whose keys come from there.
     #[must_use]
     pub fn believing(mut self, issuers: Issuers, keys: Arc<dyn KeySource>) -> Self {
-        self.issuers = Some((issuers, keys));
+        self.issuers = Some((Arc::new(issuers), keys));
         self
     }
 
@@ -89,23 +92,21 @@ impl Guard {
         if !issuers.is_theirs(text) {
             return None;
         }
-        let place = match issuers.check(text, now()) {
-            Vouched::For(caller) => return Some(Ok(caller)),
-            Vouched::Nobody => return Some(Err(ApiError::WrongCredentials)),
-            Vouched::KeysWanted(place) => place,
-        };
-        let issuer = issuers.get(place)?;
-        let learned = match source.keys(issuer).await {
-            Ok(keys) => issuers.learn(place, &keys).map_err(|error| error.to_string()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = learned {
-            tracing::error!(issuer = issuer.name, error, "the keys of an issuer cannot be had");
+        for _ in 0..KEYS_WAITED_FOR {
+            match issuers.check(text, now()) {
+                Vouched::For(caller) => {
+                    if let Some(place) = issuers.refresh(text) {
+                        drop(tokio::spawn(ask(issuers.clone(), source.clone(), place)));
+                    }
+                    return Some(Ok(caller));
+                }
+                Vouched::Nobody => break,
+                // To its end though this caller may go away: others wait for it.
+                Vouched::KeysWanted(place) => drop(tokio::spawn(ask(issuers.clone(), source.clone(), place)).await),
+                Vouched::KeysComing => tokio::time::sleep(KEYS_LOOKED_FOR).await,
+            }
         }
-        Some(match issuers.check(text, now()) {
-            Vouched::For(caller) => Ok(caller),
-            Vouched::Nobody | Vouched::KeysWanted(_) => Err(ApiError::WrongCredentials),
-        })
+        Some(Err(ApiError::WrongCredentials))
     }
 
     /// Whether who shows nothing is let in at the door: with tokens everybody can have one, but a password nobody can make up.
@@ -169,6 +170,18 @@ impl Guard {
                 format!("Bearer realm=\"{origin}/token\",service=\"{SERVICE}\"{scope}{why}")
             }
         }))
+    }
+}
+
+/// Asks for an issuer's keys.
+async fn ask(issuers: Arc<Issuers>, source: Arc<dyn KeySource>, place: usize) {
+    let Some(issuer) = issuers.get(place) else { return };
+    let learned = match source.keys(issuer).await {
+        Ok(keys) => issuers.learn(place, Some(&keys)).map_err(|error| error.to_string()),
+        Err(error) => issuers.learn(place, None).map_err(|error| error.to_string()).and(Err(error)),
+    };
+    if let Err(error) = learned {
+        tracing::error!(issuer = issuer.name, error, "the keys of an issuer cannot be had");
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -13,9 +11,10 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::body::Turn;
 use crate::connection::{HEAD_MAX, Peer, Shared, answer, ended_early, stopped};
 use crate::socket::Socket;
 
@@ -28,6 +27,9 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 /// Bytes of answers that wait to be sent, for each stream.
 const SEND_BUFFER: usize = 512 << 10;
 
+/// How many times as long a connection that has been told to go may stay without a request: its client may be reading yet.
+const CLOSING: u32 = 10;
+
 /// Serves a connection until its end, or until the requests under way are answered once `stopping` says so.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     shared: &Arc<Shared>,
@@ -37,17 +39,16 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let limits = &shared.handlers.limits;
     let activity = Activity::new();
-    let stream = Watched { inner: stream, activity: activity.clone() };
     let io = Socket::new(stream, shared.clone(), limits.body_timeout);
     let service = {
         let (shared, peer, activity) = (shared.clone(), peer.clone(), activity.clone());
         service_fn(move |request: Request<Incoming>| {
             let (shared, peer) = (shared.clone(), peer.clone());
-            let mut under_way = UnderWay::new(&activity);
+            let under_way = UnderWay::new(&activity);
             async move {
                 let mut response = answer(&shared, request, &peer).await;
-                under_way.is_answered();
-                response.body_mut().hold(under_way);
+                let answer = under_way.answered();
+                response.body_mut().pace(move |turn| answer.is_at(turn));
                 Ok::<_, Infallible>(response)
             }
         })
@@ -61,22 +62,30 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_header_list_size(HEAD_MAX as u32)
         .serve_connection(io, service);
     tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = activity.idle(limits.header_timeout) => {
-            connection.as_mut().graceful_shutdown();
-            // The client may not have heard it, or have a request on the way: that one is answered.
-            let _ = tokio::time::timeout(limits.header_timeout, connection).await;
-            return;
+    let mut closing = false;
+    loop {
+        // Who has been told to go may be reading yet, or have a request on the way, which is answered.
+        let quiet = limits.header_timeout * if closing { CLOSING } else { 1 };
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    ended_early(peer, &error);
+                }
+                return;
+            }
+            () = activity.idle(quiet) => {
+                if closing {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                closing = true;
+            }
+            () = activity.stalled(limits.body_timeout) => return ended_early(peer, &io::Error::from(io::ErrorKind::TimedOut)),
+            () = stopped(&mut stopping), if !closing => {
+                connection.as_mut().graceful_shutdown();
+                closing = true;
+            }
         }
-        () = activity.stalled(limits.body_timeout) => return ended_early(peer, &io::Error::from(io::ErrorKind::TimedOut)),
-        () = stopped(&mut stopping) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        ended_early(peer, &error);
     }
 }
 
@@ -88,18 +97,15 @@ struct Activity(Mutex<State>);
 struct State {
     /// Requests under way.
     requests: usize,
-    /// Those among them whose answers are being sent.
-    answers: usize,
     /// When the last one ended, or the connection began.
     quiet_since: Instant,
-    /// When bytes were last taken by the client.
-    sent: Instant,
+    /// Those whose answers are being sent: whose move it is, and since when.
+    answers: Vec<Arc<Mutex<(Turn, Instant)>>>,
 }
 
 impl Activity {
     fn new() -> Arc<Self> {
-        let now = Instant::now();
-        Arc::new(Self(Mutex::new(State { requests: 0, answers: 0, quiet_since: now, sent: now })))
+        Arc::new(Self(Mutex::new(State { requests: 0, quiet_since: Instant::now(), answers: Vec::new() })))
     }
 
     /// Resolves once there was no request for so long.
@@ -107,10 +113,14 @@ impl Activity {
         self.until(|state| if state.requests == 0 { Some(state.quiet_since + patience) } else { None }, patience).await;
     }
 
-    /// Resolves once there are answers to send, and the client has taken none of them for so long: it may have stopped to take one stream's bytes, which the
-    /// socket does not show.
+    /// Resolves once the client has taken nothing of one of its answers for so long. The socket does not show it: other streams may go on, and questions whether
+    /// the other side is there.
     async fn stalled(&self, patience: Duration) {
-        self.until(|state| if state.answers > 0 { Some(state.sent + patience) } else { None }, patience).await;
+        let due = |state: &State| {
+            let moves = state.answers.iter().map(|answer| *answer.lock());
+            moves.filter(|(turn, _)| *turn == Turn::Client).map(|(_, since)| since + patience).min()
+        };
+        self.until(due, patience).await;
     }
 
     /// Resolves once `due` names a time that is over. It is asked again when that time has come, or after `pause`.
@@ -126,86 +136,45 @@ impl Activity {
 }
 
 /// Counts a request until its answer is over.
-struct UnderWay {
-    activity: Arc<Activity>,
-    answered: bool,
-}
+struct UnderWay(Arc<Activity>);
 
 impl UnderWay {
     fn new(activity: &Arc<Activity>) -> Self {
         activity.0.lock().requests += 1;
-        Self { activity: activity.clone(), answered: false }
+        Self(activity.clone())
     }
 
     /// From now on its answer is sent.
-    fn is_answered(&mut self) {
-        let mut state = self.activity.0.lock();
-        if state.answers == 0 {
-            state.sent = Instant::now();
-        }
-        state.answers += 1;
-        self.answered = true;
+    fn answered(self) -> Sending {
+        let turn = Arc::new(Mutex::new((Turn::Client, Instant::now())));
+        self.0.0.lock().answers.push(turn.clone());
+        Sending { under_way: self, turn }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.activity.0.lock();
+        let mut state = self.0.0.lock();
         state.requests -= 1;
-        state.answers -= usize::from(self.answered);
         state.quiet_since = Instant::now();
     }
 }
 
-/// A stream that notes when bytes were taken.
-struct Watched<S> {
-    inner: S,
-    activity: Arc<Activity>,
+/// An answer that is being sent.
+struct Sending {
+    under_way: UnderWay,
+    turn: Arc<Mutex<(Turn, Instant)>>,
 }
 
-impl<S> Watched<S> {
-    fn note(&self) {
-        self.activity.0.lock().sent = Instant::now();
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+impl Sending {
+    fn is_at(&self, turn: Turn) {
+        *self.turn.lock() = (turn, Instant::now());
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        if written.is_ready() {
-            self.note();
-        }
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
-        if written.is_ready() {
-            self.note();
-        }
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.under_way.0.0.lock().answers.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
     }
 }
 
@@ -214,17 +183,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_is_idle_only_without_requests_and_stalled_only_with_answers() {
+    async fn a_connection_is_idle_without_requests_and_stalled_where_the_client_has_the_next_move() {
         let activity = Activity::new();
         let (patience, long) = (Duration::from_millis(20), Duration::from_millis(200));
-        let mut request = UnderWay::new(&activity);
-        assert!(tokio::time::timeout(long, activity.idle(patience)).await.is_err());
+        let stalls = async || tokio::time::timeout(long, activity.stalled(patience)).await.is_ok();
+        let idles = async || tokio::time::timeout(long, activity.idle(patience)).await.is_ok();
+        let request = UnderWay::new(&activity);
+        assert!(!idles().await);
         // What a handler works at may take its time.
-        assert!(tokio::time::timeout(long, activity.stalled(patience)).await.is_err());
-        request.is_answered();
-        assert!(tokio::time::timeout(long, activity.stalled(patience)).await.is_ok());
-        drop(request);
-        assert!(tokio::time::timeout(long, activity.stalled(patience)).await.is_err());
-        assert!(tokio::time::timeout(long, activity.idle(patience)).await.is_ok());
+        assert!(!stalls().await);
+        let answer = request.answered();
+        assert!(stalls().await);
+        // So may what the answer is made of.
+        answer.is_at(Turn::Server);
+        assert!(!stalls().await);
+        let other = UnderWay::new(&activity).answered();
+        assert!(stalls().await);
+        drop(other);
+        assert!(!stalls().await && !idles().await);
+        drop(answer);
+        assert!(idles().await && !stalls().await);
     }
 }

@@ -91,6 +91,8 @@ pub struct Options {
     pub sparse_indexes: bool,
     /// `scheme://host` in front of every `Location`; none for relative ones.
     pub external: Option<String>,
+    /// `scheme://host` by which clients reach the registry, where they are told to fetch tokens; none for how they reached it.
+    pub realm: Option<String>,
     /// Headers of every answer.
     pub extra_headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether every request is logged.
@@ -151,6 +153,7 @@ pub fn serve(store: Arc<Store>, options: Options) -> Result<Running, ServeError>
             upstreams,
             limits: options.limits,
             sparse: options.sparse_indexes,
+            realm: options.realm.unwrap_or_default().trim_end_matches('/').to_owned(),
             external: options.external.unwrap_or_default().trim_end_matches('/').to_owned(),
             guard: options.guard.map(Arc::new),
             quota,

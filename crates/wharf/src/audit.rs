@@ -57,5 +57,14 @@ impl Writer {
 }
 
 fn file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    let is_new = !path.exists();
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    if is_new && let Some(folder) = path.parent() {
+        let (own, like) = (file.metadata()?, std::fs::metadata(folder)?);
+        // A command of root must not keep the server from its log.
+        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+    }
+    Ok(file)
 }

@@ -58,7 +58,7 @@ fn rules(access: &Access) -> Result<Rules, Failure> {
     match (access.rules.is_empty(), &access.htpasswd) {
         (false, _) => Rules::new(&access.rules, &access.groups)
             .map_err(|error| Failure::new("wharf.access.rules cannot be kept").because(&error)),
-        (true, Some(_)) => Ok(Rules::all_known()),
+        (true, Some(_)) => Ok(Rules::all_users()),
         (true, None) => Ok(Rules::owner(&access.owner)),
     }
 }

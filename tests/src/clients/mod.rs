@@ -18,6 +18,6 @@ pub use docker::Docker;
 pub(crate) use image::busybox;
 pub use image::{Layout, Tree, assert_whole, fetched_busybox};
 pub use podman::Containers;
-pub use python::{DOCKER, DXF, ID_TOKEN, ISSUER, ORAS, python, run_python};
+pub use python::{DOCKER, DXF, ID_TOKEN, ISSUER, ORAS, SECURE_ORAS, python, run_python};
 pub use tools::require;
 pub use traffic::{Exchange, Traffic, registry};

@@ -10,6 +10,8 @@ use super::tools::{PATH, require, target_folder};
 
 /// Steps with oras, for [`run_python`].
 pub const ORAS: &str = include_str!("python/oras_client.py");
+/// A login, a push and a pull with oras; see there.
+pub const SECURE_ORAS: &str = include_str!("python/secure_oras.py");
 /// A whole tour with python-dxf, for [`run_python`].
 pub const DXF: &str = include_str!("python/dxf_client.py");
 /// An OpenID Connect provider; see there.

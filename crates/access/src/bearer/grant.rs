@@ -27,6 +27,16 @@ impl Granted {
         Self { kind: "repository".to_owned(), name: name.to_owned(), actions }
     }
 
+    /// The list of repositories.
+    fn catalog() -> Self {
+        Self { kind: "registry".to_owned(), name: "catalog".to_owned(), actions: vec!["*".to_owned()] }
+    }
+
+    /// Whether it is for the list of repositories.
+    pub fn is_catalog(&self) -> bool {
+        self.kind == "registry" && self.name == "catalog"
+    }
+
     /// Whether it is enough for `right` over the repository; without one, over any.
     pub fn covers(&self, right: Right, repository: Option<&str>) -> bool {
         self.kind == "repository"
@@ -37,18 +47,23 @@ impl Granted {
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant(Vec<(String, Vec<Right>)>);
+pub struct Grant {
+    repositories: Vec<(String, Vec<Right>)>,
+    catalog: bool,
+}
 
 impl Grant {
     /// Reads `scope` parameters: `repository:NAME:ACTION,ACTION`, several separated by spaces. What is not known is passed over, as the protocol wants it; of
     /// very many the first hundred count.
     pub fn parse<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut asked: Vec<(String, Vec<Right>)> = Vec::new();
+        let mut catalog = false;
         for scope in scopes.into_iter().flat_map(str::split_whitespace) {
             let Some((kind, rest)) = scope.split_once(':') else { continue };
             let Some((name, actions)) = rest.rsplit_once(':') else { continue };
             // A class, as in `repository(plugin)`, says nothing here.
             let kind = kind.split('(').next().unwrap_or_default();
+            catalog |= (kind, name) == ("registry", "catalog");
             if kind != "repository" || wharf_oci::RepositoryName::from_str(name).is_err() || asked.len() >= SCOPES {
                 continue;
             }
@@ -65,7 +80,7 @@ impl Grant {
                 None => asked.push((name.to_owned(), rights)),
             }
         }
-        Self(asked)
+        Self { repositories: asked, catalog }
     }
 
     /// As much of it as `caller` may.
@@ -73,8 +88,9 @@ impl Grant {
         let may = |name: &str, rights: &[Right]| -> Vec<Right> {
             rights.iter().copied().filter(|right| rules.allow(caller, *right, Some(name))).collect()
         };
-        let granted = self.0.iter().map(|(name, rights)| (name, may(name, rights)));
-        granted.filter(|(_, rights)| !rights.is_empty()).map(|(name, rights)| Granted::repository(name, rights)).collect()
+        let granted = self.repositories.iter().map(|(name, rights)| (name, may(name, rights)));
+        let granted = granted.filter(|(_, rights)| !rights.is_empty()).map(|(name, rights)| Granted::repository(name, rights));
+        granted.chain(self.catalog.then(Granted::catalog)).collect()
     }
 }
 
@@ -92,12 +108,12 @@ mod tests {
         ]);
         let expected =
             vec![("a/b".to_owned(), vec![Right::Pull, Right::Push, Right::Delete]), ("c".to_owned(), vec![Right::Pull])];
-        assert_eq!(asked, Grant(expected));
+        assert_eq!(asked, Grant { repositories: expected, catalog: true });
         for nothing in ["", ":", "repository", "repository:", "repository:A:pull", "repository:../x:pull", "x:y:pull"] {
             assert_eq!(Grant::parse([nothing]), Grant::default(), "{nothing}");
         }
         let many: Vec<String> = (0..1_000).map(|number| format!("repository:r{number}:pull")).collect();
-        assert_eq!(Grant::parse(many.iter().map(String::as_str)).0.len(), SCOPES);
+        assert_eq!(Grant::parse(many.iter().map(String::as_str)).repositories.len(), SCOPES);
     }
 
     #[test]

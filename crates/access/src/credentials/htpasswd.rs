@@ -90,7 +90,8 @@ impl Htpasswd {
                 .filter(|(name, _)| !name.is_empty())
                 .ok_or_else(|| io::Error::other(format!("line {} is not `name:hash`", number + 1)))?;
             if ["$2y$", "$2a$", "$2b$"].iter().any(|prefix| hash.starts_with(prefix)) {
-                users.hashes.insert(name.to_owned(), hash.to_owned());
+                // Of several lines for one name the first counts, as it does for Apache.
+                users.hashes.entry(name.to_owned()).or_insert_with(|| hash.to_owned());
             } else {
                 users.unusable.push(name.to_owned());
             }
@@ -119,6 +120,11 @@ impl Htpasswd {
     /// Those whose passwords are hashed in another way than bcrypt's, who cannot log in.
     pub fn unusable(&self) -> &[String] {
         &self.unusable
+    }
+
+    /// Somebody's.
+    pub(crate) fn any_hash(&self) -> Option<&str> {
+        self.hashes.values().next().map(String::as_str)
     }
 
     pub(crate) fn hash(&self, name: &str) -> Option<&str> {
@@ -162,14 +168,21 @@ impl Htpasswd {
     fn replace(path: &Path, user: &User, line: Option<&str>) -> Result<(), UserError> {
         change(path, |text| {
             let place = line_of(&text, user).ok_or_else(|| UserError::Unknown(user.0.clone()))?;
-            let lines = text.lines().enumerate().filter_map(|(number, old)| if number == place { line } else { Some(old) });
+            // A second line for the same name would go on counting.
+            let is_theirs = |old: &str| is_line_of(old, user);
+            let kept = text.lines().enumerate().filter(|(number, old)| *number == place || !is_theirs(old));
+            let lines = kept.filter_map(|(number, old)| if number == place { line } else { Some(old) });
             Ok((lines.flat_map(|line| [line, "\n"]).collect(), ()))
         })
     }
 }
 
 fn line_of(text: &str, user: &User) -> Option<usize> {
-    text.lines().position(|line| line.split_once(':').is_some_and(|(name, _)| name.trim() == user.0))
+    text.lines().position(|line| is_line_of(line, user))
+}
+
+fn is_line_of(line: &str, user: &User) -> bool {
+    line.split_once(':').is_some_and(|(name, _)| name.trim() == user.0)
 }
 
 #[cfg(test)]
@@ -193,6 +206,11 @@ mod tests {
         Htpasswd::remove(&path, &"bob".parse().unwrap()).unwrap();
         assert!(matches!(Htpasswd::remove(&path, &"bob".parse().unwrap()), Err(UserError::Unknown(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "# ours\nold:{SHA}x\n\nalice:$2y$2\n");
+        std::fs::write(&path, "eve:$2y$1\nbob:$2y$2\neve:$2y$3\n").unwrap();
+        let eve: User = "eve".parse().unwrap();
+        assert_eq!(Htpasswd::read(&path).unwrap().hash("eve"), Some("$2y$1"));
+        Htpasswd::remove(&path, &eve).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "bob:$2y$2\n");
         assert!(Htpasswd::parse("nonsense").is_err());
         for name in ["", "a:b", "a b", "a\n", "ä"] {
             assert!(name.parse::<User>().is_err(), "{name}");

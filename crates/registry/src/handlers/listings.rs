@@ -3,7 +3,6 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wharf_access::Right;
 use wharf_oci::{Digest, RepositoryName, media_type};
 use wharf_store::{Page, Referrer};
 
@@ -45,7 +44,7 @@ async fn visible(context: &Context, permit: &Permit, query: &PageQuery) -> Resul
     let mut items = Vec::new();
     loop {
         let last = page.items.last().cloned();
-        items.extend(page.items.into_iter().filter(|name| permit.may(Right::Pull, name)));
+        items.extend(page.items.into_iter().filter(|name| permit.may_see(name)));
         // One more than is wanted says that there is a further page, which a page of what they may not see would not.
         if items.len() > query.n || !page.more {
             let more = items.len() > query.n;

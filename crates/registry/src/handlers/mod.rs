@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) sparse: bool,
     /// In front of every `Location`; empty for relative ones.
     pub(crate) external: String,
+    /// Where clients fetch tokens; empty for how they reached the registry.
+    pub(crate) realm: String,
     /// Who may do what; `None` where everybody may do everything.
     pub(crate) guard: Option<Arc<Guard>>,
     /// Requests that one caller may send.

@@ -135,27 +135,30 @@ fn as_json(image: &Image) -> Value {
 }
 
 fn table(images: &[Image]) -> String {
-    let mut rows = vec![["IMAGE", "SIZE", "PLATFORMS", "CREATED", "ORIGIN", "DIGEST"].map(str::to_owned)];
-    for image in images {
-        for tagged in &image.tags {
-            let name = format!("{}:{}", image.repository, tagged.tag);
-            let none = || "-".to_owned();
-            let facts = tagged.facts.as_ref();
-            let inside = facts.and_then(|facts| facts.image.as_ref());
-            rows.push([
-                name,
-                inside.map_or_else(none, |image| ui::size(image.size)),
-                inside.filter(|image| !image.platforms.is_empty()).map_or_else(none, |image| image.platforms.join(",")),
-                inside.and_then(|image| image.created.clone()).unwrap_or_else(none),
-                facts.and_then(|facts| facts.origin.clone()).unwrap_or_else(none),
-                facts.map_or_else(none, |facts| facts.descriptor.digest.to_string()),
-            ]);
-        }
+    let tags = || images.iter().flat_map(|image| image.tags.iter().map(move |tagged| (image, tagged)));
+    let origin = |tagged: &Tagged| tagged.facts.as_ref().and_then(|facts| facts.origin.clone());
+    // Where nothing came from elsewhere, a column about that would say nothing.
+    let from_elsewhere = tags().any(|(_, tagged)| origin(tagged).is_some());
+    let head = ["IMAGE", "SIZE", "PLATFORMS", "CREATED"].into_iter().chain(from_elsewhere.then_some("ORIGIN")).chain(["DIGEST"]);
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
+    for (image, tagged) in tags() {
+        let none = || "-".to_owned();
+        let facts = tagged.facts.as_ref();
+        let inside = facts.and_then(|facts| facts.image.as_ref());
+        let mut row = vec![
+            format!("{}:{}", image.repository, tagged.tag),
+            inside.map_or_else(none, |image| ui::size(image.size)),
+            inside.filter(|image| !image.platforms.is_empty()).map_or_else(none, |image| image.platforms.join(",")),
+            inside.and_then(|image| image.created.clone()).unwrap_or_else(none),
+        ];
+        row.extend(from_elsewhere.then(|| origin(tagged).unwrap_or_else(none)));
+        row.push(facts.map_or_else(none, |facts| facts.descriptor.digest.to_string()));
+        rows.push(row);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths = [0, 1, 2, 3, 4, 5].map(width);
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()

@@ -197,6 +197,7 @@ fn options(config: &Config, certificates: Option<&Certificates>, guard: Option<G
         },
         sparse_indexes: config.sparse_indexes,
         external: config.http.external_url.clone(),
+        realm: config.http.host.clone(),
         extra_headers: config.http.headers.clone(),
         access_log: config.log.access,
         drain: config.http.drain_timeout,

@@ -234,7 +234,12 @@ fn visit(entry: &Entry, above: &str, within: Option<&'static Key>, values: &mut 
     }
     match key {
         Some(key) if key.treatment == Treatment::Honoured => {
-            if entry.value != Node::Null {
+            if entry.value == Node::Null && keys::protects(key.path) {
+                // An empty variable, most of the time: what it was to guard would be open.
+                let message = format!("`{path}` is empty, and without it more would be open than is meant");
+                findings
+                    .push(Finding::new(Severity::Error, entry.place.clone(), message).hint("give it a value, or leave it out"));
+            } else if entry.value != Node::Null {
                 match read(key, &entry.value) {
                     Ok(value) => values.set(key.path, value, entry.place.clone()),
                     Err(expected) => {

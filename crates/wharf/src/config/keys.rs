@@ -147,7 +147,7 @@ pub static KEYS: &[Key] = &[
         "http.host",
         Url,
         "",
-        "Address under which clients reach the server, as http://HOST:PORT or https://HOST:PORT. Location headers are absolute with it, relative without.",
+        "Address under which clients reach the server, as http://HOST:PORT or https://HOST:PORT. Location headers are absolute with it, relative without. Behind a proxy with TLS it is needed where callers are asked who they are: they are told to fetch tokens there.",
     ),
     key("http.relativeurls", Flag, "false", "Keeps Location headers relative although http.host is set."),
     key("http.draintimeout", Duration, "30s", "How long requests may go on after the server was asked to stop."),
@@ -406,8 +406,14 @@ pub fn may_be_driver(name: &str) -> bool {
     }
 }
 
-/// Whether the server does not start with the key at `path`, or with one below it.
+/// What keeps people out. A slip in a name below these must not leave the door open.
+const GUARDS: [&str; 4] = ["auth", "http.tls", "wharf.access", "wharf.pki"];
+
+/// Whether the server does not start with the key at `path`, or with one below it, or somebody is kept out by it.
 pub fn protects(path: &str) -> bool {
+    if GUARDS.iter().any(|guard| path.strip_prefix(guard).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))) {
+        return true;
+    }
     let at_or_below = |known: &str| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     KEYS.iter().any(|key| matches!(key.treatment, Treatment::Stops(..)) && at_or_below(key.path))
 }

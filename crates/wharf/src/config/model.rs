@@ -88,6 +88,8 @@ pub struct Http {
     /// `http://HOST:PORT` or `https://…` without a slash at the end, to begin Location headers with; `None`: they are
     /// relative.
     pub external_url: Option<String>,
+    /// The same whether Location headers begin with it or not: where clients are told to fetch tokens.
+    pub host: Option<String>,
     /// How long requests may go on after the server was asked to stop.
     pub drain_timeout: Duration,
     /// Added to every answer.
@@ -306,6 +308,7 @@ impl Config {
             },
             http: Http {
                 listen: read.address("http.addr").unwrap_or(ListenAddress { host: "localhost".to_owned(), port: 5000 }),
+                host: external.clone(),
                 external_url: external.filter(|_| !relative),
                 drain_timeout: read.time("http.draintimeout"),
                 headers: match read.get("http.headers") {

@@ -57,18 +57,32 @@ fn body(values: &Values, documented: bool) -> String {
             text.push('\n');
         }
         for section in &sections[common..] {
-            text.push_str(&format!("{}{section}:\n", "  ".repeat(open.len())));
             open.push(section);
+            let indent = "  ".repeat(open.len() - 1);
+            // A section in which nothing is set would be one that configures something all the same.
+            let mark = if is_unset(values, &open.join(".")) { "# " } else { "" };
+            text.push_str(&format!("{mark}{indent}{section}:\n"));
         }
         let indent = "  ".repeat(open.len());
         if documented {
             comment(&mut text, &indent, key.doc);
         }
-        let line = if unset { format!("{indent}# {name}:") } else { format!("{indent}{name}: {}", value.to_yaml()) };
+        let line = match unset {
+            true if is_unset(values, &open.join(".")) => format!("# {indent}{name}:"),
+            true => format!("{indent}# {name}:"),
+            false => format!("{indent}{name}: {}", value.to_yaml()),
+        };
         text.push_str(&line);
         text.push('\n');
     }
     text
+}
+
+/// Whether no key of a section has a value.
+fn is_unset(values: &Values, section: &str) -> bool {
+    let within = |path: &str| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    let mut inside = honoured().filter(|key| within(key.path)).map(|key| values.get(key.path));
+    inside.all(|value| matches!(value, Value::Nothing) || *value == Value::Text(String::new()))
 }
 
 /// Comment lines that keep within the page's width.
