@@ -59,7 +59,9 @@ fn fetch(server: &Server, path: &str, repeats: usize) -> Result<f64> {
     let (_, seconds) = at_once(CONNECTIONS, |_| {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--fail", "--insecure", "--http1.1", "--write-out", "%{size_download} "]);
-        (0..repeats).for_each(|_| drop(curl.args(["--output", "/dev/null", &url])));
+        for _ in 0..repeats {
+            curl.args(["--output", "/dev/null", &url]);
+        }
         let output = curl.stdin(Stdio::null()).output().context("running curl")?;
         let sizes = String::from_utf8_lossy(&output.stdout).into_owned();
         let whole = sizes.split_whitespace().filter(|size| *size == SIZE.to_string()).count() == repeats;

@@ -60,9 +60,9 @@ pub fn cached(bench: &Bench) -> Result<Report> {
             let repository = if cached { HERE } else { OWN };
             let found = pull(&stage.wharf, repository, &images, time)?;
             if cached {
-                through.push(found)
+                through.push(found);
             } else {
-                pushed.push(found)
+                pushed.push(found);
             }
             Ok(())
         };

@@ -103,8 +103,11 @@ fn seen(path: &Path) -> Option<(SystemTime, u64, u64)> {
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
-/// Changes a file as a whole: one process at a time, and no reader sees half of it. Only its owner can read it (mode 0600).
+/// Changes a file as a whole: one process at a time, and no reader sees half of it. It stays its owner's with its mode, whoever changes it; a new one belongs to
+/// whom its folder belongs to, who alone can read it (mode 0600). Of a link, what it leads to is changed.
 pub(crate) fn change<T, E: From<FileError>>(path: &Path, change: impl FnOnce(String) -> Result<(String, T), E>) -> Result<T, E> {
+    let real = fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
     let failed = |source: io::Error| FileError { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     let lock = || {

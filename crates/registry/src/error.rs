@@ -180,8 +180,9 @@ impl ApiError {
             Self::Range(_) => (S::RANGE_NOT_SATISFIABLE, "UNSUPPORTED"),
             Self::Host | Self::TooManyRanges(_) | Self::Unsupported(_) | Self::Condition(_) => (S::BAD_REQUEST, "UNSUPPORTED"),
             Self::Precondition(_) => (S::PRECONDITION_FAILED, "DENIED"),
-            Self::Unauthenticated(_) | Self::Insufficient(_) | Self::WrongCredentials => (S::UNAUTHORIZED, "UNAUTHORIZED"),
-            Self::Forbidden => (S::FORBIDDEN, "DENIED"),
+            Self::Unauthenticated(_) | Self::WrongCredentials => (S::UNAUTHORIZED, "UNAUTHORIZED"),
+            // A token that is too narrow is a 403 with a challenge (RFC 6750, section 3.1). Clients that keep a token for all that they do get another one by that.
+            Self::Insufficient(_) | Self::Forbidden => (S::FORBIDDEN, "DENIED"),
             Self::Throttled(_) => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::NoToken => (S::INTERNAL_SERVER_ERROR, "UNKNOWN"),
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
