@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{Config, Request, Response, Server};
 
 /// `secret` in bcrypt, with little work.
-const SECRET: &str = "$2b$04$.3BSjQ/WTbWogFjFRPLvdOfLsB36AC.FwYM9FoGpGxon6Bt/mssVm";
+pub const SECRET: &str = "$2b$04$.3BSjQ/WTbWogFjFRPLvdOfLsB36AC.FwYM9FoGpGxon6Bt/mssVm";
 
 /// The registry, with the folder of its users. Everybody's password is `secret`.
 pub struct Guarded {

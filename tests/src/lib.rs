@@ -41,7 +41,7 @@ pub use content::{
     artifact, descriptor, empty_index, index, random, sha256, sha512,
 };
 pub use deploy::{Deploy, image_for, image_of, write_blob, write_index, write_layout};
-pub use guarded::{Guarded, basic, bearer};
+pub use guarded::{Guarded, SECRET, basic, bearer};
 pub use http::{Connection, Framing, Request, Response};
 pub use machine::{guests, vdkr};
 pub use multipart::{Part, parts};

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 use wharf_tests::clients::{Cell, Containerd, Containers, Docker, Layout, Output, SECURE_ORAS, run_python};
-use wharf_tests::{Config, Server, Wharf};
-
-/// `secret` in bcrypt, with little work.
-const SECRET: &str = "$2b$04$.3BSjQ/WTbWogFjFRPLvdOfLsB36AC.FwYM9FoGpGxon6Bt/mssVm";
+use wharf_tests::{Config, SECRET, Server, Wharf};
 
 /// The registry. `owner` may do everything, `reader` pull below team/.
 struct Secure {

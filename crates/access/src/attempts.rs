@@ -11,7 +11,7 @@ const ADDRESSES: usize = 10_000;
 
 /// Failures of one address within a time after which it has to wait.
 #[derive(Debug)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     most: u32,
     within: Duration,
     failures: Mutex<HashMap<IpAddr, Failures>>,
@@ -32,7 +32,7 @@ pub struct TooMany {
 
 impl Attempts {
     /// Allows so many failures of an address within so long.
-    pub fn new(most: u32, within: Duration) -> Self {
+    pub(crate) fn new(most: u32, within: Duration) -> Self {
         Self { most, within, failures: Mutex::default() }
     }
 
@@ -41,7 +41,7 @@ impl Attempts {
     /// # Errors
     ///
     /// It is not, for so long.
-    pub fn check(&self, from: IpAddr, now: Instant) -> Result<(), TooMany> {
+    pub(crate) fn check(&self, from: IpAddr, now: Instant) -> Result<(), TooMany> {
         match self.failures.lock().get(&network(from)) {
             Some(failures) if failures.count >= self.most => {
                 match (failures.since + self.within).saturating_duration_since(now) {
@@ -54,7 +54,7 @@ impl Attempts {
     }
 
     /// Notes a failure.
-    pub fn failed(&self, from: IpAddr, now: Instant) {
+    pub(crate) fn failed(&self, from: IpAddr, now: Instant) {
         let mut all = self.failures.lock();
         if all.len() >= ADDRESSES {
             let within = self.within;

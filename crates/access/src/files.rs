@@ -43,8 +43,7 @@ impl<T> Watched<T> {
     /// Reads it for the first time.
     pub(crate) fn open(path: &Path, parse: fn(&str) -> io::Result<T>) -> Result<Self, FileError> {
         let seen = seen(path);
-        let value = read(path).and_then(|text| parse(&text));
-        let value = Arc::new(value.map_err(|source| FileError { path: path.to_owned(), source })?);
+        let value = Arc::new(load(path, parse)?);
         let state = Mutex::new(State { value, seen, looked: Instant::now() });
         Ok(Self { path: path.to_owned(), parse, state })
     }
@@ -66,9 +65,9 @@ impl<T> Watched<T> {
         let now = seen(&self.path);
         if now != state.seen {
             state.seen = now;
-            match read(&self.path).and_then(|text| (self.parse)(&text)) {
+            match load(&self.path, self.parse) {
                 Ok(value) => state.value = Arc::new(value),
-                Err(source) => complain(&FileError { path: self.path.clone(), source }),
+                Err(error) => complain(&error),
             }
         }
         state.value.clone()
@@ -96,6 +95,11 @@ fn read(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         other => other,
     }
+}
+
+/// What a file holds; one that is not there, what an empty one does.
+pub(crate) fn load<T>(path: &Path, parse: fn(&str) -> io::Result<T>) -> Result<T, FileError> {
+    read(path).and_then(|text| parse(&text)).map_err(|source| FileError { path: path.to_owned(), source })
 }
 
 fn seen(path: &Path) -> Option<(SystemTime, u64, u64)> {

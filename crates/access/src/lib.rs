@@ -10,8 +10,10 @@ mod issuers;
 mod quota;
 mod rules;
 
-pub use attempts::{Attempts, TooMany};
-pub use bearer::{Bearer, Grant, Granted, Key, Keys};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use attempts::TooMany;
+pub use bearer::{Bearer, Grant, Granted, Keys, SERVICE};
 pub use caller::{Caller, Identity, Right};
 pub use credentials::{
     Authenticator, Htpasswd, Login, Presented, Refusal, StoredToken, Tokens, User, UserError, hash_password, random_text,
@@ -21,6 +23,11 @@ pub use glob::{Glob, GlobError};
 pub use issuers::{Issuer, Issuers, Vouched};
 pub use quota::Quota;
 pub use rules::{Decision, Rule, RuleError, Rules};
+
+/// The time as everything here takes it: seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 #[doc(hidden)]
 pub mod fuzzing {

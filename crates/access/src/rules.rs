@@ -80,6 +80,13 @@ pub enum Decision {
     Forbidden,
 }
 
+impl Decision {
+    /// What somebody is told who may not.
+    pub fn refusing(caller: &Caller) -> Self {
+        if caller.identity.is_known() { Self::Forbidden } else { Self::Unauthenticated }
+    }
+}
+
 impl Rules {
     /// Reads the rules of a configuration.
     ///
@@ -103,7 +110,7 @@ impl Rules {
     /// Whether `caller` may do `right` with the repository; without one, whether they may somewhere.
     pub fn decide(&self, caller: &Caller, right: Right, repository: Option<&str>) -> Decision {
         if !self.allow(caller, right, repository) {
-            return if caller.identity.is_known() { Decision::Forbidden } else { Decision::Unauthenticated };
+            return Decision::refusing(caller);
         }
         let by_token = |granted: &[Granted]| granted.iter().any(|granted| granted.covers(right, repository));
         match &caller.granted {

@@ -46,6 +46,6 @@ pub use registries_conf::{Endpoint, EndpointError, EntryProblem, Registries, Reg
 pub use registry::{Deleted, Features, Fetched, Precondition, Put, Registry};
 pub use retry::Patience;
 pub use source::{RepositorySource, Source};
-pub use tls::{Tls, Verify};
+pub use tls::{Tls, Verify, pinned};
 pub use transport::Access;
 pub use tree::{Manifest, Tree};

@@ -1,15 +1,21 @@
 //! Whose certificates are believed.
 
+mod judged;
+mod pinned;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, Error, RootCertStore};
 use wharf_oci::is_there;
+
+pub(crate) use judged::{Judge, Shown, config as judged_by};
+pub use pinned::pinned;
 
 /// What is demanded of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +44,7 @@ pub(crate) type Unverified = Arc<Mutex<Option<String>>>;
 /// A configuration that reads the system's authorities at the first handshake: a registry on plain HTTP has none.
 pub(crate) fn config(tls: Tls, unverified: Unverified) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Verifier { tls, provider: provider.clone(), strict: OnceLock::new(), unverified };
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    judged::config(provider.clone(), Believing { tls, provider, strict: OnceLock::new(), unverified })
 }
 
 /// A check without mercy, against the system's authorities and those of these PEM files; one that is not there is passed over.
@@ -60,63 +64,32 @@ pub(crate) fn strict(authorities: &[PathBuf], provider: Arc<CryptoProvider>) -> 
 }
 
 #[derive(Debug)]
-struct Verifier {
+struct Believing {
     tls: Tls,
     provider: Arc<CryptoProvider>,
     strict: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
     unverified: Unverified,
 }
 
-impl Verifier {
+impl Believing {
     fn strict(&self) -> Result<&WebPkiServerVerifier, Error> {
         let made = self.strict.get_or_init(|| strict(&self.tls.authorities, self.provider.clone()));
         made.as_deref().map_err(|problem| Error::General(problem.clone()))
     }
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Judge for Believing {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
         if self.tls.verify == Verify::Off {
-            return Ok(ServerCertVerified::assertion());
+            return Ok(());
         }
-        let checked = self
-            .strict()
-            .and_then(|strict| strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now));
-        match checked {
+        let Shown { own, others, name, ocsp, now } = *shown;
+        match self.strict().and_then(|strict| strict.verify_server_cert(own, others, name, ocsp, now)) {
             Err(error) if self.tls.verify == Verify::Lenient => {
                 *self.unverified.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-                Ok(ServerCertVerified::assertion())
+                Ok(())
             }
-            checked => checked,
+            checked => checked.map(drop),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

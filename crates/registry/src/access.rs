@@ -117,7 +117,7 @@ impl Permit {
             Need::Anywhere(right) => guard.rules.decide(caller, right, None),
             // A push and a delete tell what is there, so they are for who may see it.
             Need::Over(_, repository) if !guard.rules.allow(caller, Right::Pull, Some(repository.as_str())) => {
-                if caller.identity.is_known() { Decision::Forbidden } else { Decision::Unauthenticated }
+                Decision::refusing(caller)
             }
             Need::Over(right, repository) => guard.rules.decide(caller, right, Some(repository.as_str())),
             Need::Administer => guard.rules.decide(caller, Right::Administer, None),

@@ -76,6 +76,10 @@ impl Deed {
         }
         let endpoint = admitted.outcome.as_ref().map(|(endpoint, _)| endpoint).ok().or(admitted.endpoint.as_ref())?;
         let (what, effect) = named(endpoint)?;
+        // A read that may be done is nothing to tell of. Logins are judged by their handler.
+        if effect == Effect::None && admitted.outcome.is_ok() && !matches!(endpoint, Endpoint::Token(_)) {
+            return None;
+        }
         let (repository, reference, tags) = about(endpoint);
         Some(Self {
             who: admitted.actor.clone(),

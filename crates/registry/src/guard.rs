@@ -3,13 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request};
 use tokio::sync::Semaphore;
-use wharf_access::{Authenticator, Caller, Identity, Issuer, Issuers, Login, Presented, Refusal, Rules, TooMany, Vouched};
+use wharf_access::{
+    Authenticator, Caller, Identity, Issuer, Issuers, Login, Presented, Refusal, Rules, SERVICE, TooMany, Vouched, now,
+};
 
 use crate::access::Wanted;
 use crate::connection::Peer;
@@ -23,8 +25,6 @@ const WAITING: usize = 64;
 /// How often a caller looks whether keys of an issuer have come that somebody else asks for, and for how many times.
 const KEYS_LOOKED_FOR: Duration = Duration::from_millis(50);
 const KEYS_WAITED_FOR: u32 = 400;
-/// How the registry calls itself in challenges.
-pub(crate) const SERVICE: &str = "wharf";
 
 /// Who may do what, and how they say who they are.
 #[derive(Debug)]
@@ -43,11 +43,14 @@ pub struct Guard {
     anonymous_may: bool,
 }
 
+/// Why keys could not be had.
+pub type Unavailable = Box<dyn std::error::Error + Send + Sync>;
+
 /// Fetches the keys of issuers of ID tokens.
 #[async_trait]
 pub trait KeySource: Send + Sync + fmt::Debug {
     /// The JWK set of an issuer, as OpenID Connect Discovery finds it. The error says why there is none.
-    async fn keys(&self, issuer: &Issuer) -> Result<Bytes, String>;
+    async fn keys(&self, issuer: &Issuer) -> Result<Bytes, Unavailable>;
 }
 
 /// How callers are asked who they are. Whatever they are asked for, each form that they may know is taken.
@@ -176,12 +179,10 @@ impl Guard {
 /// Asks for an issuer's keys.
 async fn ask(issuers: Arc<Issuers>, source: Arc<dyn KeySource>, place: usize) {
     let Some(issuer) = issuers.get(place) else { return };
-    let learned = match source.keys(issuer).await {
-        Ok(keys) => issuers.learn(place, Some(&keys)).map_err(|error| error.to_string()),
-        Err(error) => issuers.learn(place, None).map_err(|error| error.to_string()).and(Err(error)),
-    };
-    if let Err(error) = learned {
-        tracing::error!(issuer = issuer.name, error, "the keys of an issuer cannot be had");
+    let found = source.keys(issuer).await;
+    let learned = issuers.learn(place, found.as_deref().ok());
+    if let Err(error) = found.and_then(|_| Ok(learned?)) {
+        tracing::error!(issuer = issuer.name, error = &*error as &dyn std::error::Error, "the keys of an issuer cannot be had");
     }
 }
 
@@ -196,11 +197,6 @@ pub(crate) fn origin(head: &request::Parts, peer: &Peer, external: &str) -> Stri
     // It ends up between quotes in a header.
     let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
     format!("{scheme}://{}", if host.chars().all(known) { host } else { "localhost" })
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Without what would end a quoted string.

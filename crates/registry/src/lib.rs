@@ -29,7 +29,7 @@ pub use access::{Policy, Wanted};
 pub use audit::AuditLog;
 pub use endpoint::{Endpoint, TokenRequest};
 pub use error::ApiError;
-pub use guard::{Challenge, Guard, KeySource};
+pub use guard::{Challenge, Guard, KeySource, Unavailable};
 pub use server::{Limits, Monitoring, Options, Running, ServeError, serve};
 pub use upstream::{Failure as UpstreamFailure, Mapping, MappingError, Upstream, Upstreams};
 

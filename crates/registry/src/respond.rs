@@ -48,17 +48,14 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
 
 /// An answer with a JSON body.
 pub(crate) fn json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<Body> {
-    let mut response = empty(status);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    *response.body_mut() = Body::full(bytes);
-    response
+    of_type(status, HeaderValue::from_static("application/json"), bytes)
 }
 
-/// An answer with a body of text.
-pub(crate) fn text(content_type: HeaderValue, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = empty(StatusCode::OK);
+/// An answer with a body of this type.
+pub(crate) fn of_type(status: StatusCode, content_type: HeaderValue, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = empty(status);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    *response.body_mut() = Body::full(text);
+    *response.body_mut() = Body::full(bytes);
     response
 }
 

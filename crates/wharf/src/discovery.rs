@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use wharf_access::Issuer;
-use wharf_client::{ClientError, Patience, Tls, Verify, document};
-use wharf_registry::KeySource;
+use wharf_client::{Patience, Tls, Verify, document};
+use wharf_registry::{KeySource, Unavailable};
 
 /// Bytes of a document at most.
 const MOST: usize = 1 << 20;
@@ -25,28 +25,18 @@ struct Metadata {
 
 #[async_trait]
 impl KeySource for Discovery {
-    async fn keys(&self, issuer: &Issuer) -> Result<Bytes, String> {
+    async fn keys(&self, issuer: &Issuer) -> Result<Bytes, Unavailable> {
         let tls = Tls { verify: Verify::Required, authorities: issuer.ca.iter().cloned().collect() };
         // A caller waits meanwhile.
         let seconds = Duration::from_secs;
         let patience = Patience { connect: seconds(5), stall: seconds(10), answer: seconds(10), ..Patience::default() };
-        let fetch = async |url: String| document(&url, tls.clone(), &patience, MOST).await.map_err(|error| told(&error));
+        let fetch = async |url: String| document(&url, tls.clone(), &patience, MOST).await;
         let about = fetch(format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/'))).await?;
         let about: Metadata = serde_json::from_slice(&about).map_err(|error| format!("what it says of itself: {error}"))?;
         // Section 4.3: who calls itself something else is somebody else.
         if about.issuer != issuer.url {
-            return Err(format!("it calls itself {}", about.issuer));
+            return Err(format!("it calls itself {}", about.issuer).into());
         }
-        fetch(about.jwks_uri).await
+        Ok(fetch(about.jwks_uri).await?)
     }
-}
-
-fn told(error: &ClientError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -43,8 +43,7 @@ pub fn prepare(config: &Config) -> Result<Option<Guard>, Failure> {
     let users = access.users();
     let authenticator =
         Authenticator::open(users.as_deref(), access.tokens().as_deref(), keys).map_err(|error| failed(&error))?;
-    let read = users.as_deref().map(Htpasswd::read).transpose().map_err(|error| failed(&error))?.unwrap_or_default();
-    for name in read.unusable() {
+    for name in authenticator.unusable() {
         tracing::warn!(user = name, "cannot log in: the password is not hashed with bcrypt; `htpasswd -B` does that");
     }
     let guard = Guard::new(Arc::new(authenticator), rules(access)?, challenge(access), access.token_life);
@@ -75,6 +74,16 @@ pub fn password_file(folder: &Path) -> PathBuf {
     folder.join(PASSWORD_FILE)
 }
 
+/// Writes the owner's password for the commands on this machine.
+pub fn write_password(folder: &Path, password: &str) -> Result<(), Failure> {
+    let file = password_file(folder);
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file).and_then(|mut file| {
+        file.write_all(format!("{password}\n").as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))
+}
+
 fn make_folder(folder: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| Failure::new(format!("cannot create the folder {}", folder.display())).because(&error))
@@ -95,15 +104,9 @@ fn make_owner(folder: &Path, owner: &str) -> Result<(), Failure> {
         None => random_text().map_err(|error| cannot(&error))?,
     };
     let hash = hash_password(&password).map_err(|error| cannot(&error))?;
-    let file = password_file(folder);
     // Written first: a user whose password nobody knows would be worse than a password without a user.
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file);
-    let written = written.and_then(|mut file| {
-        file.write_all(format!("{password}\n").as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))?;
+    write_password(folder, &password)?;
     Htpasswd::add(&users, &user, &hash).map_err(|error| cannot(&error))?;
-    tracing::info!(user = owner, password = %file.display(), "made the owner");
+    tracing::info!(user = owner, password = %password_file(folder).display(), "made the owner");
     Ok(())
 }

@@ -84,6 +84,19 @@ impl Instance {
         Ok(written.filter(|_| !is_used(&own.config)).unwrap_or(own))
     }
 
+    /// What `pick` finds in the configuration of the one that there is, or else of the one that secure mode would start.
+    pub fn existing_or_secure<T>(
+        settings: &Settings,
+        file: Option<&Path>,
+        pick: impl Fn(Config) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        if let Some(found) = pick(Self::existing(settings, file)?.config) {
+            return Ok(Some(found));
+        }
+        let secure = Settings { secure: true, insecure: false, ..settings.clone() };
+        Ok(pick(Self::existing(&secure, file)?.config))
+    }
+
     /// Who serves it.
     pub fn holder(&self) -> Result<Option<Holder>, Failure> {
         let root = &self.config.storage.root;

@@ -14,9 +14,9 @@ const ROTATE: u64 = 86_400;
 
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
+pub(crate) struct Key {
     /// What tokens call it (`kid`).
-    pub id: String,
+    pub(crate) id: String,
     /// Since when it signs, in seconds since 1970.
     made: u64,
     #[serde(with = "as_base64")]
@@ -78,7 +78,7 @@ impl Keys {
     /// # Errors
     ///
     /// A new one cannot be made or written.
-    pub fn signing(&self, now: u64) -> Result<Key, FileError> {
+    pub(crate) fn signing(&self, now: u64) -> Result<Key, FileError> {
         let (path, keys) = match &self.0 {
             Place::Memory(key) => return Ok(key.clone()),
             Place::File { path, keys } => (path, keys),

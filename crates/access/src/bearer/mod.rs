@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use crypto::install as install_crypto;
 pub use grant::{Grant, Granted};
-pub use keys::{Key, Keys};
+pub use keys::Keys;
 
 use crate::caller::Identity;
 use crate::files::FileError;

@@ -80,6 +80,11 @@ impl Authenticator {
         })
     }
 
+    /// Users who cannot log in, for their passwords are hashed in another way than bcrypt's.
+    pub fn unusable(&self) -> Vec<String> {
+        self.users.as_ref().map(|users| users.get(complain).unusable().to_vec()).unwrap_or_default()
+    }
+
     /// The keys of bearer tokens.
     pub fn keys(&self) -> &Keys {
         &self.keys

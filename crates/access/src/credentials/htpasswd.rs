@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crate::files::{FileError, change};
+use crate::files::{FileError, change, load};
 
 /// Bytes of a password that bcrypt takes into account.
 const PASSWORD_MAX: usize = 72;
@@ -105,11 +105,7 @@ impl Htpasswd {
     ///
     /// It cannot be read, or holds something else.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let read = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            text => text.and_then(|text| Self::parse(&text)),
-        };
-        read.map_err(|source| FileError { path: path.to_owned(), source })
+        load(path, Self::parse)
     }
 
     /// Everybody with a hash that can be checked.

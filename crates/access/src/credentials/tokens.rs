@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::htpasswd::User;
 use super::random_text;
 use crate::caller::Right;
-use crate::files::{FileError, change};
+use crate::files::{FileError, change, load};
 use crate::glob::Glob;
 
 /// How every token begins, so that scanners for leaked secrets find it.
@@ -70,8 +70,7 @@ impl Tokens {
     }
 
     pub(crate) fn parse(text: &str) -> io::Result<Self> {
-        let file: File = if text.is_empty() { File::default() } else { serde_json::from_str(text)? };
-        Ok(Self(file.tokens.into_iter().map(Arc::new).collect()))
+        Ok(Self(parse_file(text)?.tokens.into_iter().map(Arc::new).collect()))
     }
 
     /// Reads a file; one that is not there has none.
@@ -80,11 +79,7 @@ impl Tokens {
     ///
     /// It cannot be read, or holds something else.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let read = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            text => text.and_then(|text| Self::parse(&text)),
-        };
-        read.map_err(|source| FileError { path: path.to_owned(), source })
+        load(path, Self::parse)
     }
 
     /// All of them.

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, Error};
 
-use crate::tls;
+use crate::tls::{self, Judge, Shown};
 
 /// The certificates that a server showed, and the name that it was asked by.
 #[derive(Clone, Debug)]
@@ -96,45 +96,13 @@ impl From<Error> for Distrust {
 
 /// Takes every certificate, and keeps it.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    pub(super) provider: Arc<CryptoProvider>,
-    pub(super) recorded: Arc<Mutex<Option<Presented>>>,
-}
+pub(super) struct Recorder(pub(super) Arc<Mutex<Option<Presented>>>);
 
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates).map(|one| one.clone().into_owned()).collect();
-        let presented = Presented { chain, name: server_name.to_owned() };
-        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented);
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+impl Judge for Recorder {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let chain = std::iter::once(shown.own).chain(shown.others).map(|one| one.clone().into_owned()).collect();
+        let presented = Presented { chain, name: shown.name.to_owned() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented);
+        Ok(())
     }
 }

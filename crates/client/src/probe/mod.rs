@@ -8,14 +8,13 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, redirect};
-use rustls::ClientConfig;
 use rustls::crypto::ring;
 
 use certificate::Recorder;
 pub use certificate::{Distrust, Presented};
 
 use crate::transport::AGENT;
-use crate::{Address, ClientError, body};
+use crate::{Address, ClientError, body, tls};
 
 /// Bytes of a body that are looked at.
 const LOOK: usize = 4096;
@@ -51,12 +50,9 @@ pub struct Answer {
 pub async fn probe(address: &Address, route: Route, patience: Duration) -> Result<Answer, ClientError> {
     let setup = |error: Box<dyn std::error::Error + Send + Sync>| ClientError::Setup(error);
     let recorded = Arc::new(Mutex::new(None));
-    let provider = Arc::new(ring::default_provider());
-    let recorder = Recorder { provider: provider.clone(), recorded: recorded.clone() };
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.map_err(|error| setup(error.into()))?.dangerous().with_custom_certificate_verifier(Arc::new(recorder));
+    let tls = tls::judged_by(Arc::new(ring::default_provider()), Recorder(recorded.clone()));
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .tls_backend_preconfigured(tls.map_err(|error| setup(error.into()))?)
         .http1_only()
         .redirect(redirect::Policy::none())
         .timeout(patience);

@@ -98,7 +98,7 @@ pub(crate) async fn handle(context: &Context, endpoint: Endpoint, asked: &Asked<
         Endpoint::Token(request) => token::issue(context, request, headers, asked.peer, body).await,
         Endpoint::Metrics if permit.is_guarded() => {
             let text = context.metrics.text(&context.store).await;
-            Ok(respond::text(metrics::PLAIN, metrics::as_plain_text(&text)))
+            Ok(respond::of_type(StatusCode::OK, metrics::PLAIN, metrics::as_plain_text(&text)))
         }
         // Where nobody is asked who they are, there are no administrators.
         Endpoint::Metrics => Err(ApiError::NotFound),

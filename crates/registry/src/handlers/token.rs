@@ -5,13 +5,13 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use wharf_access::{Bearer, Grant, Presented, random_text};
+use wharf_access::{Bearer, Grant, Presented, now, random_text};
 
 use super::{Answer, Context};
 use crate::connection::Peer;
 use crate::endpoint::TokenRequest;
 use crate::error::ApiError;
-use crate::guard::{Guard, now};
+use crate::guard::Guard;
 use crate::incoming::RequestBody;
 use crate::respond;
 

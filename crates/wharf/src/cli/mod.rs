@@ -24,7 +24,7 @@ pub use pki::Pki;
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 pub use unpack::Unpack;
-pub use user::{Expiry, Token, User};
+pub use user::{Expiry, NewPassword, Token, User};
 
 use crate::settings::{Flags, VARIABLES};
 
@@ -53,10 +53,10 @@ impl Cli {
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
-            Command::Config(Config::Check { json, .. })
-            | Command::Pki(Pki::Show { json, .. })
-            | Command::User(User::List { json, .. })
-            | Command::Token(Token::List { json, .. }) => *json,
+            Command::Config(Config::Check { json, .. }) => *json,
+            Command::Pki(Pki::Show(options)) | Command::User(User::List(options)) | Command::Token(Token::List(options)) => {
+                options.json
+            }
             Command::Token(Token::Create { .. }) => true,
             Command::Pki(Pki::Export { file, .. }) => file.is_none(),
             Command::Config(Config::Template) | Command::Completions { .. } => true,

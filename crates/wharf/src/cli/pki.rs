@@ -4,20 +4,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Selected;
+use super::{Listing, Selected};
 
 /// What to do with the registry's own certificates.
 #[derive(Debug, Subcommand)]
 pub enum Pki {
     /// Show the authority's and the server's certificate: names, time, fingerprint
-    Show {
-        /// Which registry.
-        #[command(flatten)]
-        selected: Selected,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show(Listing),
     /// Give the server another certificate now; a running registry shows it within seconds
     Renew {
         /// Which registry.

@@ -5,43 +5,18 @@ use std::time::Duration;
 use clap::Subcommand;
 use wharf_access::{Glob, Right};
 
-use super::Selected;
+use super::{Listing, Selected};
 use crate::config::units::parse_duration;
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
 pub enum User {
     /// Add a user. The password is asked for at a terminal, and read from standard input otherwise
-    Add {
-        /// The name
-        name: String,
-        /// Make up a password and print it
-        #[arg(long)]
-        generate: bool,
-        /// Which registry.
-        #[command(flatten)]
-        selected: Selected,
-    },
+    Add(NewPassword),
     /// Give a user another password
-    Passwd {
-        /// The name
-        name: String,
-        /// Make up a password and print it
-        #[arg(long)]
-        generate: bool,
-        /// Which registry.
-        #[command(flatten)]
-        selected: Selected,
-    },
+    Passwd(NewPassword),
     /// List the users
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Which registry.
-        #[command(flatten)]
-        selected: Selected,
-    },
+    List(Listing),
     /// Remove a user, with all of their tokens
     Rm {
         /// The name
@@ -50,6 +25,19 @@ pub enum User {
         #[command(flatten)]
         selected: Selected,
     },
+}
+
+/// A user and a password for them.
+#[derive(Debug, clap::Args)]
+pub struct NewPassword {
+    /// The name
+    pub name: String,
+    /// Make up a password and print it
+    #[arg(long)]
+    pub generate: bool,
+    /// Which registry.
+    #[command(flatten)]
+    pub selected: Selected,
 }
 
 /// What to do with personal access tokens.
@@ -76,14 +64,7 @@ pub enum Token {
         selected: Selected,
     },
     /// List the tokens
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Which registry.
-        #[command(flatten)]
-        selected: Selected,
-    },
+    List(Listing),
     /// Take a token back
     Revoke {
         /// What it is called

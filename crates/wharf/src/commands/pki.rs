@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wharf_pki::{AUTHORITY, AUTHORITY_KEY, Facts, Issued, Pki, PkiError, Plan, SERVER};
 
-use crate::cli;
+use crate::cli::{self, Selected};
+use crate::config::model::Certificate;
 use crate::instance::Instance;
 use crate::settings::{SECURE, Settings};
 use crate::tls;
@@ -18,26 +19,23 @@ use crate::ui::{self, Failure};
 /// Shows, renews or hands out certificates.
 pub fn run(settings: &Settings, command: &cli::Pki) -> Result<ExitCode, Failure> {
     match command {
-        cli::Pki::Show { selected, json } => show(&own(settings, selected.config.as_deref())?.0, *json),
-        cli::Pki::Renew { selected, authority } => renew(&own(settings, selected.config.as_deref())?, *authority),
-        cli::Pki::Export { selected, file } => export(&own(settings, selected.config.as_deref())?, file.as_deref()),
+        cli::Pki::Show(options) => show(&own(settings, &options.selected)?.0, options.json),
+        cli::Pki::Renew { selected, authority } => renew(&own(settings, selected)?, *authority),
+        cli::Pki::Export { selected, file } => export(&own(settings, selected)?, file.as_deref()),
     }
 }
 
 /// The folder of the registry that there is, or of the one that secure mode would start.
-fn own(settings: &Settings, file: Option<&Path>) -> Result<(Pki, Plan), Failure> {
-    let of = |instance: &Instance| instance.config.http.own_pki().map(|(pki, plan)| (pki.clone(), plan.clone()));
-    let existing = Instance::existing(settings, file)?;
-    if let Some(found) = of(&existing) {
-        return Ok(found);
+fn own(settings: &Settings, selected: &Selected) -> Result<(Pki, Plan), Failure> {
+    let tls = Instance::existing_or_secure(settings, selected.config.as_deref(), |config| config.http.tls)?;
+    match tls.map(|tls| tls.certificate) {
+        Some(Certificate::Own { pki, plan }) => Ok((pki, plan)),
+        Some(Certificate::Given { certificate, .. }) => {
+            let failure = format!("the registry serves with a certificate of yours, {}", certificate.display());
+            Err(Failure::new(failure).hint("whoever made it renews it; the registry takes the new one by itself"))
+        }
+        None => Err(Failure::new("this registry has no certificates").hint(format!("{}=1 gives it some", SECURE.name))),
     }
-    if let Some(given) = existing.config.http.shown() {
-        let failure = Failure::new(format!("the registry serves with a certificate of yours, {}", given.display()));
-        return Err(failure.hint("whoever made it renews it; the registry takes the new one by itself"));
-    }
-    let secure = Settings { secure: true, insecure: false, ..settings.clone() };
-    of(&Instance::existing(&secure, file)?)
-        .ok_or_else(|| Failure::new("this registry has no certificates").hint(format!("{}=1 gives it some", SECURE.name)))
 }
 
 fn failed(error: &PkiError) -> Failure {

@@ -1,11 +1,11 @@
 //! `token`.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 use time::OffsetDateTime;
-use wharf_access::{Glob, Htpasswd, StoredToken, Tokens, User};
+use wharf_access::{Glob, Htpasswd, StoredToken, Tokens, User, now};
 
 use super::user::Place;
 use crate::cli::{self, Expiry};
@@ -17,7 +17,7 @@ pub fn run(settings: &Settings, command: &cli::Token) -> Result<ExitCode, Failur
     let failed = |error: &dyn std::error::Error| Failure::of(error);
     match command {
         cli::Token::Create { name, user, may, repositories, expires: Expiry(life), selected } => {
-            let place = Place::find(settings, selected.config.as_deref())?;
+            let place = Place::find(settings, selected)?;
             let user = whose(&place, user.as_deref())?;
             let users = Htpasswd::read(&place.users).map_err(|error| failed(&error))?;
             if !users.names().any(|known| known == user.as_str()) {
@@ -35,9 +35,9 @@ pub fn run(settings: &Settings, command: &cli::Token) -> Result<ExitCode, Failur
             ui::say(format_args!("The token {name} of {}, {}; it is not shown again:", user.as_str(), until(expires)));
             ui::print(format_args!("{text}\n"))?;
         }
-        cli::Token::List { json, selected } => list(&Place::find(settings, selected.config.as_deref())?, *json)?,
+        cli::Token::List(options) => list(&Place::find(settings, &options.selected)?, options.json)?,
         cli::Token::Revoke { name, user, selected } => {
-            let place = Place::find(settings, selected.config.as_deref())?;
+            let place = Place::find(settings, selected)?;
             let user = whose(&place, user.as_deref())?;
             if Tokens::remove(&file(&place)?, &user, Some(name)).map_err(|error| failed(&error))? == 0 {
                 return Err(Failure::new(format!("{} has no token {name}", user.as_str())));
@@ -92,8 +92,4 @@ fn until(expires: Option<u64>) -> String {
         Some(Some(date)) => format!("counts until {date}"),
         Some(None) => "counts for very long".to_owned(),
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,16 +1,17 @@
 //! `user`.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 use wharf_access::{Htpasswd, Tokens, User, UserError, hash_password, random_text};
 
 use crate::audit;
-use crate::cli;
+use crate::cli::{self, NewPassword, Selected};
+use crate::config::Config;
 use crate::config::model::Access;
-use crate::guard::password_file;
+use crate::guard::{password_file, write_password};
 use crate::instance::Instance;
 use crate::settings::{SECURE, Settings};
 use crate::ui::{self, Failure};
@@ -18,11 +19,10 @@ use crate::ui::{self, Failure};
 /// Adds, changes, lists and removes users.
 pub fn run(settings: &Settings, command: &cli::User) -> Result<ExitCode, Failure> {
     match command {
-        cli::User::Add { name, generate, selected } => {
-            let place = Place::find(settings, selected.config.as_deref())?;
-            let user = parse(name)?;
-            let password = Password::get(name, *generate)?;
-            Htpasswd::add(&place.users, &user, &password.hash()?).map_err(|error| failed(&error))?;
+        cli::User::Add(given) => {
+            let New { place, user, password, hash } = New::get(settings, given)?;
+            let name = user.as_str();
+            Htpasswd::add(&place.users, &user, &hash).map_err(|error| failed(&error))?;
             place.note("user.add", name);
             ui::say(format_args!("Added the user {name}"));
             if place.access.rules.is_empty() && place.access.htpasswd.is_none() && *name != place.access.owner {
@@ -33,19 +33,18 @@ pub fn run(settings: &Settings, command: &cli::User) -> Result<ExitCode, Failure
             }
             password.show()?;
         }
-        cli::User::Passwd { name, generate, selected } => {
-            let place = Place::find(settings, selected.config.as_deref())?;
-            let user = parse(name)?;
-            let password = Password::get(name, *generate)?;
-            Htpasswd::set(&place.users, &user, &password.hash()?).map_err(|error| failed(&error))?;
+        cli::User::Passwd(given) => {
+            let New { place, user, password, hash } = New::get(settings, given)?;
+            let name = user.as_str();
+            Htpasswd::set(&place.users, &user, &hash).map_err(|error| failed(&error))?;
             place.keep_owners(name, &password)?;
             place.note("user.passwd", name);
             ui::say(format_args!("Changed the password of {name}"));
             password.show()?;
         }
-        cli::User::List { json, selected } => list(&Place::find(settings, selected.config.as_deref())?, *json)?,
+        cli::User::List(options) => list(&Place::find(settings, &options.selected)?, options.json)?,
         cli::User::Rm { name, selected } => {
-            let place = Place::find(settings, selected.config.as_deref())?;
+            let place = Place::find(settings, selected)?;
             let user = parse(name)?;
             Htpasswd::remove(&place.users, &user).map_err(|error| failed(&error))?;
             if let Some(tokens) = place.access.tokens() {
@@ -67,18 +66,17 @@ pub(super) struct Place {
 
 impl Place {
     /// Of the registry that there is, or of the one that secure mode would start.
-    pub(super) fn find(settings: &Settings, file: Option<&Path>) -> Result<Self, Failure> {
-        let existing = Instance::existing(settings, file)?.config;
-        let secure = Settings { secure: true, insecure: false, ..settings.clone() };
-        let config = if existing.access.is_guarded() { existing } else { Instance::existing(&secure, file)?.config };
-        let users = config.access.users().filter(|users| users.exists()).ok_or_else(|| {
-            Failure::new("this registry asks nobody who they are").hint(format!(
-                "`{}=1 {} start` starts one that does, and makes its owner",
-                SECURE.name,
-                ui::program()
-            ))
-        })?;
-        Ok(Self { access: config.access, users, audit: config.audit })
+    pub(super) fn find(settings: &Settings, selected: &Selected) -> Result<Self, Failure> {
+        let guarded = |config: Config| Some(config).filter(|config| config.access.is_guarded());
+        let config = Instance::existing_or_secure(settings, selected.config.as_deref(), guarded)?;
+        let found = config.and_then(|config| {
+            let users = config.access.users().filter(|users| users.exists())?;
+            Some(Self { access: config.access, users, audit: config.audit })
+        });
+        found.ok_or_else(|| {
+            let way_out = format!("`{}=1 {} start` starts one that does, and makes its owner", SECURE.name, ui::program());
+            Failure::new("this registry asks nobody who they are").hint(way_out)
+        })
     }
 
     /// Tells the audit log of a change.
@@ -90,12 +88,30 @@ impl Place {
 
     /// The commands of this machine go on with the owner's new password.
     fn keep_owners(&self, name: &str, password: &Password) -> Result<(), Failure> {
-        let file = self.access.folder.as_deref().map(password_file);
-        match file.filter(|file| *name == self.access.owner && file.exists()) {
-            Some(file) => std::fs::write(&file, format!("{}\n", password.text))
-                .map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error)),
-            None => Ok(()),
+        match &self.access.folder {
+            Some(folder) if *name == self.access.owner && password_file(folder).exists() => {
+                write_password(folder, &password.text)
+            }
+            _ => Ok(()),
         }
+    }
+}
+
+/// Somebody's new password, and where it goes.
+struct New {
+    place: Place,
+    user: User,
+    password: Password,
+    hash: String,
+}
+
+impl New {
+    fn get(settings: &Settings, given: &NewPassword) -> Result<Self, Failure> {
+        let place = Place::find(settings, &given.selected)?;
+        let user = parse(&given.name)?;
+        let password = Password::get(&given.name, given.generate)?;
+        let hash = hash_password(&password.text).map_err(|error| failed(&error))?;
+        Ok(Self { place, user, password, hash })
     }
 }
 
@@ -147,10 +163,6 @@ impl Password {
             return Err(Failure::new("the two passwords differ"));
         }
         Ok(Self { text, made_up: false })
-    }
-
-    fn hash(&self) -> Result<String, Failure> {
-        hash_password(&self.text).map_err(|error| failed(&error))
     }
 
     fn show(&self) -> Result<(), Failure> {

@@ -99,8 +99,7 @@ pub fn parse(text: &str, path: &Path, adjust: impl FnOnce(&mut Values), variable
 
 /// A file says where it stores: what is pushed must not go to a default that nobody has in mind.
 fn missing_storage(tree: &Node, file: Arc<Path>) -> Option<Finding> {
-    let entries = if let Node::Map(entries) = tree { entries.as_slice() } else { &[] };
-    let (place, what) = match entries.iter().find(|entry| entry.key == "storage") {
+    let (place, what) = match tree.get("storage") {
         None => (Place::File(file), "`storage` is missing"),
         Some(entry) => {
             // Which scalars and which names are drivers, and that others are none, is told with the keys.
@@ -118,22 +117,16 @@ fn missing_storage(tree: &Node, file: Arc<Path>) -> Option<Finding> {
 
 /// Who asks for passwords says where they are: without them everybody would be answered.
 fn missing_users(tree: &Node) -> Option<Finding> {
-    let within = |node: &'_ Node, name: &str| match node {
-        Node::Map(entries) => {
-            entries.iter().find(|entry| entry.key == name).map(|entry| (entry.place.clone(), entry.value.clone()))
-        }
-        _ => None,
+    let auth = tree.get("auth")?;
+    let asked = match &auth.value {
+        Node::Scalar(name) if name == "htpasswd" => auth,
+        section => section.get("htpasswd")?,
     };
-    let (auth_place, auth) = within(tree, "auth")?;
-    let (place, users) = match &auth {
-        Node::Scalar(name) if name == "htpasswd" => (auth_place, Node::Null),
-        auth => within(auth, "htpasswd")?,
-    };
-    if within(&users, "path").is_some_and(|(_, path)| !path.is_empty()) {
+    if asked.value.get("path").is_some_and(|path| !path.value.is_empty()) {
         return None;
     }
     let message = "`auth.htpasswd` does not say where the users are, and without them everybody would be answered";
-    Some(Finding::new(Severity::Error, place, message).hint("name their file as `auth.htpasswd.path`"))
+    Some(Finding::new(Severity::Error, asked.place.clone(), message).hint("name their file as `auth.htpasswd.path`"))
 }
 
 /// What is only known once everything was read.

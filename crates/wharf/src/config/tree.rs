@@ -38,6 +38,12 @@ pub struct Entry {
 }
 
 impl Node {
+    /// The entry of a mapping under this key.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        let Self::Map(entries) = self else { return None };
+        entries.iter().find(|entry| entry.key == key)
+    }
+
     /// Whether nothing is configured by it.
     pub fn is_empty(&self) -> bool {
         match self {

@@ -29,16 +29,9 @@ pub(super) fn mark_manifest(
     origin: &Origin,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    if is_named_by_pushed(connection, repository, digests)? {
-        return Ok(());
-    }
-    let origin = origin_id(connection, origin)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO cached_manifests (manifest_id, repository_id, origin_id, fetched_at, used_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-        )?
-        .execute((manifest, repository, origin, now.0))
-        .map(drop)
+    let insert =
+        "INSERT INTO cached_manifests (manifest_id, repository_id, origin_id, fetched_at, used_at) VALUES (?1, ?2, ?3, ?4, ?4)";
+    mark(connection, insert, (manifest, repository), digests, origin, now)
 }
 
 /// Marks a blob that was just linked, unless a pushed manifest names it.
@@ -50,16 +43,25 @@ pub(super) fn mark_blob(
     origin: &Origin,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    let insert =
+        "INSERT OR IGNORE INTO cached_blobs (blob_id, repository_id, origin_id, fetched_at, used_at) VALUES (?1, ?2, ?3, ?4, ?4)";
+    mark(connection, insert, (blob, repository), digests, origin, now)
+}
+
+/// Marks a row of a repository by an insertion, unless a pushed manifest names one of its digests.
+fn mark(
+    connection: &Connection,
+    insert: &str,
+    (row, repository): (i64, i64),
+    digests: &[Digest],
+    origin: &Origin,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     if is_named_by_pushed(connection, repository, digests)? {
         return Ok(());
     }
     let origin = origin_id(connection, origin)?;
-    connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO cached_blobs (repository_id, blob_id, origin_id, fetched_at, used_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-        )?
-        .execute((repository, blob, origin, now.0))
-        .map(drop)
+    connection.prepare_cached(insert)?.execute((row, repository, origin, now.0)).map(drop)
 }
 
 /// Marks a tag as one that an upstream has just named.

@@ -1,7 +1,5 @@
 //! Requests to a running server: over its control socket, and the one question whether it answers at all.
 
-mod pinned;
-
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -61,7 +59,7 @@ pub fn ping(address: SocketAddr, certificate: Option<&Path>) -> Result<(), Contr
             let answer = match certificate {
                 None => send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await,
                 Some(certificate) => {
-                    let tls = TlsConnector::from(pinned::config(certificate).map_err(ControlError::Connect)?);
+                    let tls = TlsConnector::from(wharf_client::pinned(certificate).map_err(ControlError::Connect)?);
                     let stream = tls.connect(address.ip().into(), stream).await.map_err(ControlError::Connect)?;
                     send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await
                 }
