@@ -71,7 +71,7 @@ impl Server {
         let address = free_address()?;
         let mut command = match peer {
             Peer::Wharf => wharf(folder, address, settings)?,
-            Peer::DockerRegistry => docker_registry(folder, address)?,
+            Peer::DockerRegistry => docker_registry(folder, address, settings)?,
             Peer::Nginx => nginx(folder, address, true, settings)?,
             Peer::NginxCopying => nginx(folder, address, false, settings)?,
             Peer::BareFiles => return Err(Failure::new("plain files are no server")),
@@ -81,7 +81,7 @@ impl Server {
         let before = Instant::now();
         let child = command.spawn().context(format_args!("starting {}", peer.label()))?;
         let mut server = Self { child, address, folder: folder.to_owned(), ready_after: Duration::ZERO, profiler: None };
-        server.wait_until_ready(peer, before, settings.tls.is_some())?;
+        server.wait_until_ready(peer, before, settings)?;
         if let (Some(profile), Peer::Wharf) = (&settings.profile, peer) {
             server.profiler = Some(profiler(server.pid(), profile)?);
         }
@@ -103,13 +103,15 @@ impl Server {
         Connection::open(self.address)
     }
 
-    fn wait_until_ready(&mut self, peer: Peer, before: Instant, tls: bool) -> Result<()> {
+    fn wait_until_ready(&mut self, peer: Peer, before: Instant, settings: &Settings) -> Result<()> {
         let path = if matches!(peer, Peer::Nginx | Peer::NginxCopying) { "/" } else { "/v2/" };
         loop {
-            // nginx has nothing at its root, and who speaks TLS says so in clear text: that it answers at all is enough.
+            // nginx has nothing at its root, who speaks TLS says so in clear text, and who has users refuses: that it answers at all is enough.
             let answer = Connection::open(self.address)
                 .and_then(|mut connection| connection.exchange("GET", path, &[], &[], crate::http::Sink::Discard));
-            if answer.is_ok_and(|answer| answer.status == 200 || path == "/" || tls) {
+            if answer
+                .is_ok_and(|answer| answer.status == 200 || path == "/" || settings.tls.is_some() || settings.users.is_some())
+            {
                 self.ready_after = before.elapsed();
                 return Ok(());
             }
@@ -168,6 +170,8 @@ pub struct Settings {
     pub wharf_configuration: String,
     /// Certificate and key, PEM, to serve TLS with: wharf and nginx.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// A file of users as `htpasswd -B` writes it, all of whom may do everything: wharf and docker-registry.
+    pub users: Option<PathBuf>,
     /// Where `perf` writes what it sampled of wharf.
     pub profile: Option<PathBuf>,
 }
@@ -194,7 +198,8 @@ fn wharf(folder: &Path, address: SocketAddr, settings: &Settings) -> Result<Comm
         format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display())
     });
     let text = format!(
-        "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n{tls}{}",
+        "version: 0.1\n{}log:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n{tls}{}",
+        authentication(settings),
         folder.join("data").display(),
         settings.wharf_configuration
     );
@@ -204,10 +209,17 @@ fn wharf(folder: &Path, address: SocketAddr, settings: &Settings) -> Result<Comm
     Ok(command)
 }
 
-fn docker_registry(folder: &Path, address: SocketAddr) -> Result<Command> {
+/// The part of a registry's configuration that says who its users are.
+fn authentication(settings: &Settings) -> String {
+    let section = |users: &PathBuf| format!("auth:\n  htpasswd:\n    realm: bench\n    path: {}\n", users.display());
+    settings.users.as_ref().map_or_else(String::new, section)
+}
+
+fn docker_registry(folder: &Path, address: SocketAddr, settings: &Settings) -> Result<Command> {
     let configuration = folder.join("config.yml");
     let text = format!(
-        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n  secret: bench\n",
+        "version: 0.1\n{}log:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n  secret: bench\n",
+        authentication(settings),
         folder.join("data").display()
     );
     fs::write(&configuration, text)?;

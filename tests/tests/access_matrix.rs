@@ -260,6 +260,19 @@ fn the_catalog_and_mounts_show_what_the_caller_may_pull() {
     };
     assert_eq!(mount("other", "open/a"), 202);
     assert_eq!(mount("writer", "secret/c"), 201);
+    // A bearer token names what it is for; that mounts may come from anywhere is a scope of its own, and gives nobody more than they have.
+    let mount = |user: &str, name: &str, more: &str| {
+        let token = guarded.token(user, &format!("repository:{name}:pull,push{more}"));
+        let request = guarded.server.post(&format!("/v2/{name}/blobs/uploads/?mount={digest}"));
+        request.header("Authorization", bearer(&token)).send().status
+    };
+    assert_eq!(mount("owner", "z", ""), 202);
+    assert_eq!(mount("owner", "z", "&scope=repository:secret/a:pull"), 201);
+    assert_eq!(mount("owner", "a", "&scope=registry:mount:*"), 201);
+    assert_eq!(mount("other", "open/a", "&scope=registry:mount:*"), 202);
+    let mount = |user: &str, name: &str| {
+        guarded.send_as(user, &guarded.server.post(&format!("/v2/{name}/blobs/uploads/?mount={digest}"))).status
+    };
     assert_eq!(mount("owner", "open/a"), 201);
     assert_eq!(mount("other", "open/b"), 201);
 }

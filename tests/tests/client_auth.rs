@@ -196,7 +196,7 @@ fn a_token_is_fetched_once_for_each_scope() {
     let wharf = wharf(stage.folder.path(), gate.address());
     push(&wharf, &["--creds", "user:secret"]).expect(0);
     assert_eq!(stage.server.repo("yocto/app").manifest("t").expect(200).body, image.manifest);
-    assert_eq!(stage.tokens.scopes(), ["", "repository:yocto/app:pull", "repository:yocto/app:pull,push"]);
+    assert_eq!(stage.tokens.scopes(), ["", "repository:yocto/app:pull", "repository:yocto/app:pull,push registry:mount:*"]);
     for asked in stage.tokens.asked() {
         assert_eq!(asked.header("authorization"), Some(USER_SECRET));
         assert!(asked.target.contains("service=gate") && asked.target.contains("account=user"), "{}", asked.target);
@@ -215,7 +215,7 @@ fn a_mount_asks_to_read_the_other_repository() {
     wharf.ok(&["push", "app-oci", "twin-oci", "--tag", "t", "--creds", "user:secret"]);
     let both = ["app", "twin"].map(|to| {
         let from = if to == "app" { "twin" } else { "app" };
-        format!("repository:yocto/{to}:pull,push repository:yocto/{from}:pull")
+        format!("repository:yocto/{to}:pull,push registry:mount:* repository:yocto/{from}:pull")
     });
     let scopes = stage.tokens.scopes();
     assert!(scopes.iter().any(|scope| both.contains(scope)), "{scopes:?}");
@@ -250,7 +250,7 @@ fn a_token_is_renewed_before_it_ends() {
         }
     });
     push(&wharf(stage.folder.path(), gate.address()), &["--creds", "user:secret"]).expect(0).is_silent_on("again in");
-    let pushes = stage.tokens.scopes().iter().filter(|scope| scope.ends_with("pull,push")).count();
+    let pushes = stage.tokens.scopes().iter().filter(|scope| scope.starts_with("repository:yocto/app:pull,push")).count();
     assert_eq!(pushes, 2, "one before the blob, one after it");
 }
 

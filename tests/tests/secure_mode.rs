@@ -115,6 +115,17 @@ fn one_variable_makes_it_secure() {
     secure.wharf.ok(&["info"]).is_silent_on(&password);
 }
 
+/// What another image of the registry has is not sent again, though the token for a push names one repository.
+#[test]
+fn layers_of_other_repositories_are_mounted() {
+    let secure = Secure::new();
+    secure.wharf.ok(&["start"]);
+    let layout = |name: &str| secure.folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    run_tool("cp", &["-r", &layout("app-oci"), &layout("other-oci")], None);
+    secure.wharf.ok(&["push", "app-oci", "--tag", "t"]).is_silent_on("mounted");
+    secure.wharf.ok(&["push", "other-oci", "--tag", "t"]).says("mounted");
+}
+
 #[test]
 fn every_name_and_version_of_the_protocol_is_served_and_no_old_one() {
     let secure = Secure::new();

@@ -123,7 +123,8 @@ fn upload(server: &Server, round: usize, pieces: usize) -> Result<f64> {
     })
 }
 
-fn sample(pid: u32, ended: &AtomicBool) -> Result<f64> {
+/// The highest anonymous memory of a process, in megabytes, of many samples until `ended` says so.
+pub(super) fn sample(pid: u32, ended: &AtomicBool) -> Result<f64> {
     let mut peak: f64 = 0.0;
     while !ended.load(Ordering::Relaxed) {
         peak = peak.max(anonymous(pid)?);

@@ -4,6 +4,7 @@ use crate::bench::Bench;
 use crate::failure::Result;
 use crate::report::Report;
 
+mod attacks;
 mod blob_get;
 mod collection;
 mod command_push;
@@ -57,6 +58,7 @@ pub const ROWS: &[Row] = &[
         run: memory::uploads,
     },
     Row { name: "collection", title: "99th percentile of a push while a collection frees 10,000 blobs", run: collection::run },
+    Row { name: "attacks", title: "who is let in, while others try to hinder it", run: attacks::run },
     Row { name: "push-new", title: "`wharf push` of a new image, 10 layers, 500 MB", run: command_push::new },
     Row { name: "push-changed", title: "`wharf push` of the same with one small layer changed", run: command_push::changed },
     Row { name: "push-unchanged", title: "`wharf push` of the same, unchanged", run: command_push::unchanged },

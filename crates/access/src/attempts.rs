@@ -1,20 +1,18 @@
 //! Failed logins are counted by where they come from, and slowed down.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Addresses that are remembered at most. With more of them, the oldest failures are forgotten.
-const ADDRESSES: usize = 10_000;
+use crate::bounded::{Bounded, network};
 
 /// Failures of one address within a time after which it has to wait.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     most: u32,
     within: Duration,
-    failures: Mutex<HashMap<IpAddr, Failures>>,
+    failures: Mutex<Bounded<IpAddr, Failures>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,26 +54,12 @@ impl Attempts {
     /// Notes a failure.
     pub(crate) fn failed(&self, from: IpAddr, now: Instant) {
         let mut all = self.failures.lock();
-        if all.len() >= ADDRESSES {
-            let within = self.within;
-            all.retain(|_, failures| now.saturating_duration_since(failures.since) < within);
-            if all.len() >= ADDRESSES {
-                all.clear();
-            }
-        }
-        let failures = all.entry(network(from)).or_insert(Failures { count: 0, since: now });
-        if now.saturating_duration_since(failures.since) >= self.within {
+        let is_over = |failures: &Failures| now.saturating_duration_since(failures.since) >= self.within;
+        let failures = all.entry(&network(from), Failures { count: 0, since: now }, is_over);
+        if is_over(failures) {
             *failures = Failures { count: 0, since: now };
         }
         failures.count = failures.count.saturating_add(1);
-    }
-}
-
-/// Who has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
     }
 }
 
@@ -97,14 +81,5 @@ mod tests {
         assert_eq!(attempts.check(bad, now + Duration::from_secs(60)), Ok(()));
         attempts.failed(bad, now + Duration::from_secs(61));
         assert_eq!(attempts.check(bad, now + Duration::from_secs(61)), Ok(()));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let attempts = Attempts::new(1, Duration::from_secs(60));
-        for number in 0..30_000_u32 {
-            attempts.failed(IpAddr::V4(number.into()), Instant::now());
-        }
-        assert!(attempts.failures.lock().len() <= ADDRESSES);
     }
 }

@@ -60,6 +60,9 @@ pub enum Identity {
 }
 
 impl Identity {
+    /// What logs call who did not say who they are. No user has this name.
+    pub const ANONYMOUS: &str = "anonymous";
+
     /// Whether somebody said who it is.
     pub fn is_known(&self) -> bool {
         *self != Self::Anonymous
@@ -70,7 +73,7 @@ impl fmt::Display for Identity {
     /// As logs and the change log name them: the bare name of a user, others with their kind before it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Anonymous => f.write_str("anonymous"),
+            Self::Anonymous => f.write_str(Self::ANONYMOUS),
             Self::User(name) => f.write_str(name),
             Self::Certificate(name) => write!(f, "certificate:{name}"),
             Self::Issued { issuer, subject, .. } => write!(f, "{issuer}:{subject}"),

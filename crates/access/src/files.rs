@@ -134,6 +134,15 @@ pub(crate) fn change<T, E: From<FileError>>(path: &Path, change: impl FnOnce(Str
     Ok(result)
 }
 
+/// Replaces a file as a whole; a new one belongs to whom its folder belongs to, who alone can read it.
+///
+/// # Errors
+///
+/// It cannot be written; what it held before is still there.
+pub fn write_private(path: &Path, text: &str) -> Result<(), FileError> {
+    change(path, |_| Ok((text.to_owned(), ())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bearer;
+mod bounded;
 mod caller;
 mod credentials;
 mod files;
@@ -14,11 +15,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use attempts::TooMany;
 pub use bearer::{Bearer, Grant, Granted, Keys, SERVICE};
+pub use bounded::network;
 pub use caller::{Caller, Identity, Right};
 pub use credentials::{
     Authenticator, Htpasswd, Login, Presented, Refusal, StoredToken, Tokens, User, UserError, hash_password, random_text,
 };
-pub use files::FileError;
+pub use files::{FileError, write_private};
 pub use glob::{Glob, GlobError};
 pub use issuers::{Issuer, Issuers, Vouched};
 pub use quota::Quota;

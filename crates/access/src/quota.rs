@@ -1,20 +1,19 @@
 //! Requests of one caller, kept to so many a second.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::bounded::Bounded;
+
 /// Seconds over which a caller may use up at once what it is given for them: builds come in bursts.
 const BURST: f64 = 10.0;
-/// Callers that are remembered at most. Who has been quiet for so long is forgotten first.
-const CALLERS: usize = 10_000;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Quota {
     rate: f64,
-    callers: Mutex<HashMap<String, Bucket>>,
+    callers: Mutex<Bounded<String, Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +36,9 @@ impl Quota {
     pub fn take(&self, caller: &str, now: Instant) -> Result<(), Duration> {
         let most = self.rate * BURST;
         let mut callers = self.callers.lock();
-        if callers.len() >= CALLERS && !callers.contains_key(caller) {
-            callers.retain(|_, bucket| now.saturating_duration_since(bucket.at).as_secs_f64() < BURST);
-            if callers.len() >= CALLERS {
-                callers.clear();
-            }
-        }
-        // Names are copied only for those who are new.
-        if !callers.contains_key(caller) {
-            callers.insert(caller.to_owned(), Bucket { left: most, at: now });
-        }
-        let Some(bucket) = callers.get_mut(caller) else { return Ok(()) };
+        // Whoever has been quiet for so long has everything again.
+        let is_over = |bucket: &Bucket| now.saturating_duration_since(bucket.at).as_secs_f64() >= BURST;
+        let bucket = callers.entry(caller, Bucket { left: most, at: now }, is_over);
         let earned = now.saturating_duration_since(bucket.at).as_secs_f64() * self.rate;
         bucket.left = (bucket.left + earned).min(most);
         bucket.at = now;
@@ -78,14 +69,5 @@ mod tests {
         assert_eq!(taken("a", 2.0), 10);
         assert_eq!(taken("b", 2.0), 50);
         assert_eq!(taken("a", 100.0), 50);
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let quota = Quota::new(1);
-        for number in 0..30_000 {
-            let _ = quota.take(&number.to_string(), Instant::now());
-        }
-        assert!(quota.callers.lock().len() <= CALLERS);
     }
 }

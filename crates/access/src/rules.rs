@@ -13,7 +13,7 @@ use crate::glob::{Glob, GlobError};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// `anonymous` (whoever does not say who they are), `everybody`, `known` (whoever does), `user:NAME`, `group:NAME`, `token:NAME`, `certificate:NAME`,
+    /// `anonymous` (whoever does not say who they are), `everybody`, `known` (whoever does), `user:NAME`, `group:NAME`, `token:USER/NAME`, `certificate:NAME`,
     /// `issuer:NAME`, or `claim:ISSUER/CLAIM=VALUE`, with `*` for any part of the value.
     pub who: Vec<String>,
     /// The rights.
@@ -31,7 +31,7 @@ pub enum RuleError {
     Glob(#[from] GlobError),
     /// Somebody.
     #[error(
-        "`{0}` is nobody: expected anonymous, everybody, known, user:NAME, group:NAME, token:NAME, certificate:NAME, issuer:NAME or claim:ISSUER/CLAIM=VALUE"
+        "`{0}` is nobody: expected anonymous, everybody, known, user:NAME, group:NAME, token:USER/NAME, certificate:NAME, issuer:NAME or claim:ISSUER/CLAIM=VALUE"
     )]
     Who(String),
     /// A group that is not there.
@@ -50,7 +50,7 @@ enum Who {
     AnyUser,
     User(String),
     Group(BTreeSet<String>),
-    Token(String),
+    Token { user: String, name: String },
     Certificate(String),
     Issuer(String),
     Claim { issuer: String, claim: String, value: String },
@@ -165,7 +165,13 @@ impl Who {
                 Some(users) => Ok(Self::Group(users.iter().cloned().collect())),
                 None => Err(RuleError::Group(name.to_owned())),
             },
-            Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            // Two users may call their tokens the same.
+            Some(("token", rest)) => match rest.split_once('/') {
+                Some((user, name)) if !user.is_empty() && !name.is_empty() => {
+                    Ok(Self::Token { user: user.to_owned(), name: name.to_owned() })
+                }
+                _ => Err(nobody()),
+            },
             Some(("certificate", name)) => Ok(Self::Certificate(name.to_owned())),
             Some(("issuer", name)) => Ok(Self::Issuer(name.to_owned())),
             Some(("claim", rest)) => {
@@ -192,7 +198,7 @@ impl Who {
             Self::AnyUser => user.is_some(),
             Self::User(name) => user == Some(name),
             Self::Group(users) => user.is_some_and(|user| users.contains(user)),
-            Self::Token(name) => caller.token.as_ref().is_some_and(|token| token.name == *name),
+            Self::Token { user, name } => caller.token.as_ref().is_some_and(|token| token.user == *user && token.name == *name),
             Self::Certificate(name) => matches!(&caller.identity, Identity::Certificate(shown) if **shown == **name),
             Self::Issuer(name) => matches!(&caller.identity, Identity::Issued { issuer, .. } if **issuer == **name),
             Self::Claim { issuer, claim, value } => match &caller.identity {
@@ -249,7 +255,7 @@ mod tests {
                 {"who":["user:alice","group:makers"],"may":["pull","push"],"repositories":["yocto/*"]},
                 {"who":["certificate:line-3"],"may":["pull"]},
                 {"who":["claim:ci/repository=acme/*"],"may":["push"],"repositories":["ci/**"]},
-                {"who":["token:nightly"],"may":["delete"]}]"#,
+                {"who":["token:bob/nightly"],"may":["delete"]}]"#,
         )
         .unwrap();
         let decide = |caller: &Caller, right, name| rules.decide(caller, right, Some(name));
@@ -290,6 +296,7 @@ mod tests {
             (r#"[{"who":["alice"],"may":["pull"]}]"#, RuleError::Who("alice".into())),
             (r#"[{"who":["user:"],"may":["pull"]}]"#, RuleError::Who("user:".into())),
             (r#"[{"who":["claim:ci/x"],"may":["pull"]}]"#, RuleError::Who("claim:ci/x".into())),
+            (r#"[{"who":["token:ci"],"may":["pull"]}]"#, RuleError::Who("token:ci".into())),
             (r#"[{"who":["group:x"],"may":["pull"]}]"#, RuleError::Group("x".into())),
             (r#"[{"who":[],"may":["pull"]}]"#, RuleError::Empty),
             (r#"[{"who":["known"],"may":[]}]"#, RuleError::Empty),

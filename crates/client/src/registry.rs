@@ -152,6 +152,12 @@ impl Registry {
         self.features.get().copied().unwrap_or_default()
     }
 
+    /// What pushing takes: one token for all of it.
+    pub(crate) fn pushing(&self, repository: &RepositoryName) -> Scope {
+        let scope = Scope::push(repository);
+        if self.features().mounts_from_any { scope.and_mounts() } else { scope }
+    }
+
     async fn ping_once(&self) -> Result<Features, ClientError> {
         let ask = Ask::new(Method::GET, self.transport.url(""), &NO_SCOPE);
         let response = self.transport.once(&ask).await;
@@ -243,7 +249,7 @@ impl Registry {
         bytes: Bytes,
         precondition: Precondition,
     ) -> Result<Put, ClientError> {
-        let scope = Scope::push(repository);
+        let scope = self.pushing(repository);
         let mut ask = Ask::new(Method::PUT, self.manifest_url(repository, reference), &scope).content(media_type, bytes);
         match precondition {
             Precondition::None => {}
@@ -280,7 +286,7 @@ impl Registry {
 
     /// Whether a repository holds a blob. With wharf, asking for it keeps it for the next hour.
     pub async fn has_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, ClientError> {
-        let scope = Scope::push(repository);
+        let scope = self.pushing(repository);
         let response = self.transport.send(Ask::new(Method::HEAD, self.blob_url(repository, digest), &scope)).await?;
         match response.status() {
             StatusCode::OK => Ok(true),

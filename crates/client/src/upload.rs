@@ -68,8 +68,8 @@ impl Registry {
         }
         source.check(descriptor)?;
         let scope = match sibling {
-            Some(sibling) => Scope::push(repository).and_pull(sibling),
-            None => Scope::push(repository),
+            Some(sibling) => self.pushing(repository).and_pull(sibling),
+            None => self.pushing(repository),
         };
         let upload = Upload { registry: self, repository, descriptor, source, scope };
         let mut result = upload.run(sibling).await;

@@ -170,8 +170,10 @@ impl Pki {
     /// What is there cannot be used, and is left as it is.
     pub fn ensure(&self, plan: &Plan, now: OffsetDateTime) -> Result<Issued, PkiError> {
         let _lock = self.lock()?;
-        let Some(authority) = self.read_authority()? else {
-            let made = authority::authority(None, plan.authority_days, now)?;
+        let begun = self.begun()?;
+        let authority = if begun.is_some() { None } else { self.read_authority()? };
+        let Some(authority) = authority else {
+            let made = authority::authority(begun, plan.authority_days, now)?;
             self.write(AUTHORITY_KEY, &made.key, 0o600)?;
             self.write(AUTHORITY, &made.certificate, 0o644)?;
             self.sign(plan, now)?;
@@ -217,6 +219,16 @@ impl Pki {
         self.write(AUTHORITY, &made.certificate, 0o644)?;
         self.sign(plan, now)?;
         Ok(Issued::Authority)
+    }
+
+    /// The authority's key where the first start ended between the two files: nothing was ever signed by it.
+    fn begun(&self) -> Result<Option<KeyPair>, PkiError> {
+        let Some(key) = self.read(AUTHORITY_KEY)? else { return Ok(None) };
+        if self.read(AUTHORITY)?.is_some() || self.read(SERVER)?.is_some() {
+            return Ok(None);
+        }
+        let key = KeyPair::from_pem(&key).map_err(|source| PkiError::Key { path: self.path(AUTHORITY_KEY), source })?;
+        Ok(Some(key))
     }
 
     /// Why the server's certificate does not suffice.
@@ -387,6 +399,24 @@ mod tests {
         let before = pki.server().unwrap().unwrap().fingerprint;
         assert_eq!(pki.renew(&plan(), late).unwrap(), Issued::Server(Reason::Asked));
         assert_ne!(pki.server().unwrap().unwrap().fingerprint, before);
+    }
+
+    /// The first start makes the key, the certificate and then the server's; it may end after any of them.
+    #[test]
+    fn a_first_start_that_was_cut_off_is_gone_on_with() {
+        let (_folder, pki, now) = begun();
+        let key = fs::read(pki.path(AUTHORITY_KEY)).unwrap();
+        for name in [AUTHORITY, SERVER, SERVER_KEY] {
+            fs::remove_file(pki.path(name)).unwrap();
+        }
+        assert_eq!(pki.ensure(&plan(), now).unwrap(), Issued::Authority);
+        assert_eq!(fs::read(pki.path(AUTHORITY_KEY)).unwrap(), key);
+        for name in [SERVER, SERVER_KEY] {
+            fs::remove_file(pki.path(name)).unwrap();
+        }
+        let authority = pki.authority().unwrap().unwrap();
+        assert_eq!(pki.ensure(&plan(), now).unwrap(), Issued::Server(Reason::Missing));
+        assert_eq!(pki.authority().unwrap().unwrap().fingerprint, authority.fingerprint);
     }
 
     #[test]

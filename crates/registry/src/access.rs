@@ -130,6 +130,13 @@ impl Permit {
         guard.rules.decide(caller, right, Some(repository)) == Decision::Allowed
     }
 
+    /// Whether a blob may be mounted out of a repository for the caller: one that they may pull, by what they came with.
+    pub(crate) fn may_mount(&self, from: &str) -> bool {
+        let Some((guard, caller)) = &self.guarded else { return true };
+        let from_any = caller.granted.as_ref().is_some_and(|granted| granted.iter().any(Granted::is_for_mounts));
+        if from_any { guard.rules.allow(caller, Right::Pull, Some(from)) } else { self.may(Right::Pull, from) }
+    }
+
     /// Whether the caller may see that a repository is there: in the catalog, for which a token names no repositories.
     pub(crate) fn may_see(&self, repository: &str) -> bool {
         let Some((guard, caller)) = &self.guarded else { return true };

@@ -2,23 +2,50 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use wharf_access::{Identity, Quota};
 
 use crate::body::Body;
 use crate::connection::{Admitted, Peer};
 use crate::endpoint::{Begin, Endpoint};
 use crate::error::ApiError;
 
+/// Refusals a second of one place that are told of, on average over ten seconds, of callers who did not say who they are. Anybody can cause them.
+const REFUSALS: u32 = 10;
+/// The same of all places together.
+const ALL_REFUSALS: u32 = 100;
+
 /// Where lines go, each without its line break. It is called by the threads that answer, so it must not wait for long.
 #[derive(Clone)]
-pub struct AuditLog(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct AuditLog(Arc<Lines>);
+
+struct Lines {
+    write: Box<dyn Fn(&str) + Send + Sync>,
+    refusals: Quota,
+    all_refusals: Quota,
+    /// Refusals that were not told of since the last line.
+    left_out: AtomicU64,
+}
 
 impl AuditLog {
     /// Hands every line to `write`.
     pub fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(write))
+        let (refusals, all_refusals) = (Quota::new(REFUSALS), Quota::new(ALL_REFUSALS));
+        Self(Arc::new(Lines { write: Box::new(write), refusals, all_refusals, left_out: AtomicU64::new(0) }))
+    }
+
+    /// Whether another refusal of nobody in particular is told of.
+    fn has_room(&self, place: &str) -> bool {
+        let (lines, now) = (&self.0, Instant::now());
+        let has_room = lines.refusals.take(place, now).is_ok() && lines.all_refusals.take("", now).is_ok();
+        if !has_room {
+            lines.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
     }
 }
 
@@ -66,6 +93,9 @@ struct Line<'a> {
     tags: &'a [String],
     result: &'static str,
     status: u16,
+    /// Refusals before this one that have no lines of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
 impl Deed {
@@ -107,9 +137,15 @@ impl Deed {
             Err(error) if self.effect != Effect::None => ("failed", error.answer().0),
             Err(_) => return,
         };
+        let who = self.who.as_deref().filter(|who| !who.is_empty());
+        let is_nobody = who.is_none_or(|who| who == Identity::ANONYMOUS);
+        if is_nobody && result == "refused" && !log.has_room(&peer.place()) {
+            return;
+        }
+        let left_out = log.0.left_out.swap(0, Ordering::Relaxed);
         let line = Line {
             when: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
-            who: self.who.as_deref().filter(|who| !who.is_empty()),
+            who,
             from: peer.address.map(|address| address.ip().to_canonical().to_string()),
             what: self.what,
             repository: self.repository.as_deref(),
@@ -117,8 +153,9 @@ impl Deed {
             tags: &self.tags,
             result,
             status: status.as_u16(),
+            left_out: (left_out > 0).then_some(left_out),
         };
-        (log.0)(&serde_json::to_string(&line).unwrap_or_default());
+        (log.0.write)(&serde_json::to_string(&line).unwrap_or_default());
     }
 }
 
@@ -181,5 +218,39 @@ fn about(endpoint: &Endpoint) -> (Option<String>, Option<String>, Vec<String>) {
         | Endpoint::ReadBlob(name, digest)
         | Endpoint::DeleteBlob(name, digest)
         | Endpoint::FinishUpload(name, _, digest) => with(name, Some(digest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn refusals_of_nobody_do_not_fill_the_disk_and_are_counted() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = lines.clone();
+        let log = AuditLog::new(move |line| kept.lock().push(line.to_owned()));
+        let deed = |who: Option<&str>| Deed {
+            who: who.map(Arc::from),
+            what: "login",
+            repository: None,
+            reference: None,
+            tags: Vec::new(),
+            effect: Effect::None,
+            at_the_door: false,
+        };
+        let peer = Peer { address: None, encrypted: false, certificate: None };
+        for _ in 0..1_000 {
+            deed(None).record(&log, &peer, &Err(ApiError::WrongCredentials));
+        }
+        let told = lines.lock().len();
+        assert!((100..200).contains(&told), "{told}");
+        // Whoever is known is always told of.
+        deed(Some("alice")).record(&log, &peer, &Err(ApiError::Forbidden));
+        let last = lines.lock().last().cloned().unwrap_or_default();
+        let last: serde_json::Value = serde_json::from_str(&last).expect("a line");
+        assert_eq!((&last["who"], last["left_out"].as_u64()), (&"alice".into(), Some(1_000 - told as u64)));
     }
 }

@@ -53,6 +53,13 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<Arc<str>>,
 }
 
+impl Peer {
+    /// Where from, as far as callers are told apart who do not say who they are.
+    pub(crate) fn place(&self) -> String {
+        self.address.map(|address| wharf_access::network(address.ip()).to_string()).unwrap_or_default()
+    }
+}
+
 /// Serves a connection until its end, or until the requests under way are answered once `stopping` says so.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
     let mut peer = Peer { address: stream.peer_addr().ok(), encrypted: shared.tls.is_some(), certificate: None };
@@ -171,7 +178,11 @@ async fn admit(
     let permit = match &context.guard {
         Some(guard) if need(&endpoint) != Need::Nothing => match guard.identify(&head.headers, peer).await {
             Ok(caller) => Permit::of(context.policy, guard.clone(), caller),
-            Err(error) => return Admitted { endpoint: Some(endpoint), actor: None, outcome: Err(error) },
+            // Who fails to log in counts as nobody.
+            Err(error) => {
+                let outcome = Err(of_place(context, peer).err().unwrap_or(error));
+                return Admitted { endpoint: Some(endpoint), actor: None, outcome };
+            }
         },
         _ => Permit::open(context.policy, context.nobody.clone()),
     };
@@ -187,14 +198,15 @@ async fn admit(
 
 /// Counts a request for who is known by name, and for everybody else by where they are.
 fn within_quota(context: &handlers::Context, permit: &Permit, peer: &Peer) -> Result<(), ApiError> {
+    match &context.quota {
+        Some(quota) if permit.is_known() => quota.take(permit.actor(), Instant::now()).map_err(ApiError::Throttled),
+        _ => of_place(context, peer),
+    }
+}
+
+fn of_place(context: &handlers::Context, peer: &Peer) -> Result<(), ApiError> {
     let Some(quota) = &context.quota else { return Ok(()) };
-    let taken = if permit.is_known() {
-        quota.take(permit.actor(), Instant::now())
-    } else {
-        let from = peer.address.map(|address| address.ip().to_canonical().to_string()).unwrap_or_default();
-        quota.take(&from, Instant::now())
-    };
-    taken.map_err(ApiError::Throttled)
+    quota.take(&peer.place(), Instant::now()).map_err(ApiError::Throttled)
 }
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: &Peer) -> Response<Body> {

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use wharf_store::{CollectOptions, Store};
 
 use crate::connection::Shared;
@@ -38,6 +38,9 @@ fn answer(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>)
 fn json_answer(status: StatusCode, value: &Value) -> Answer {
     answer(status, HeaderValue::from_static("application/json"), value.to_string())
 }
+
+/// Connections of monitoring at a time; further ones wait.
+const WATCHERS: usize = 64;
 
 /// What `/status` tells beside the store's own numbers.
 pub(crate) struct Identity {
@@ -126,7 +129,9 @@ fn collect(shared: Arc<Shared>, options: CollectOptions) -> Answer {
 /// Answers `/metrics` and the health checks on the monitoring listener.
 pub(crate) async fn serve_monitoring(shared: Arc<Shared>, metrics_path: Option<String>, listener: TcpListener) {
     let metrics_path = Arc::new(metrics_path);
+    let room = Arc::new(Semaphore::new(WATCHERS));
     loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
@@ -136,7 +141,12 @@ pub(crate) async fn serve_monitoring(shared: Arc<Shared>, metrics_path: Option<S
             let (shared, metrics_path) = (shared.clone(), metrics_path.clone());
             async move { Ok::<_, Infallible>(monitoring(&shared, metrics_path.as_deref(), &request).await) }
         });
-        tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            let _place = place;
+            // What becomes of a connection is its client's affair.
+            let _ = connection.await;
+        });
     }
 }
 

@@ -193,7 +193,10 @@ pub(crate) fn origin(head: &request::Parts, peer: &Peer, external: &str) -> Stri
     }
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
-    let scheme = if peer.encrypted { "https" } else { "http" };
+    // Whoever says so of a connection that is not encrypted misleads only themselves; a proxy that decrypts tells the truth.
+    let is_forwarded =
+        head.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let scheme = if peer.encrypted || is_forwarded { "https" } else { "http" };
     // It ends up between quotes in a header.
     let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
     format!("{scheme}://{}", if host.chars().all(known) { host } else { "localhost" })

@@ -324,13 +324,12 @@ impl Run<'_> {
     /// Deletes files from before the start that nothing refers to: what a crash left behind between writing and committing.
     async fn sweep(&mut self) -> Result<()> {
         let store = self.store;
-        // Times of files lag behind the clock by some milliseconds; what an upload has just begun must not pass for old.
-        let before = store.started.before(Duration::from_secs(1));
         let mut cursor = Some(String::new());
         while let Some(from) = cursor {
-            let (found, next) = store.blobs.scan(before, from).await?;
+            let (found, next) = store.blobs.scan(store.started, from).await?;
             cursor = next;
-            // Nor may it where a clock was set back: whatever is still being written is known here, and once it is not, the index knows it.
+            // Times of files lag behind the clock, which may be set back as well: what is being written now may pass for old. But that is known here, and once it is
+            // not, the index knows it.
             let open = store.uploads.locations();
             for batch in found.chunks(PAGE) {
                 let mut stray = store.index.unknown_locations(batch.to_vec()).await?;

@@ -1,12 +1,11 @@
 //! Who may do what, out of the configuration: users, tokens and keys in their folder, and an owner on first start.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wharf_access::{Authenticator, Htpasswd, Issuers, Keys, Rules, User, hash_password, random_text};
+use wharf_access::{Authenticator, Htpasswd, Issuers, Keys, Rules, User, hash_password, random_text, write_private};
 use wharf_registry::{Challenge, Guard};
 
 use crate::config::Config;
@@ -77,11 +76,7 @@ pub fn password_file(folder: &Path) -> PathBuf {
 /// Writes the owner's password for the commands on this machine.
 pub fn write_password(folder: &Path, password: &str) -> Result<(), Failure> {
     let file = password_file(folder);
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file).and_then(|mut file| {
-        file.write_all(format!("{password}\n").as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|error| Failure::new(format!("cannot write {}", file.display())).because(&error))
+    write_private(&file, &format!("{password}\n")).map_err(|error| Failure::of(&error))
 }
 
 fn make_folder(folder: &Path) -> Result<(), Failure> {

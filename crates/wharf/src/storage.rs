@@ -1,5 +1,7 @@
 //! The storage folder as the configuration describes it: locked, then opened.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -49,16 +51,28 @@ const LONGEST_ROOT: usize = 512 - "/index.sqlite-journal".len();
 /// Takes the folder for this process to do what `state` says, creating it where it is missing.
 pub fn lock(root: &Path, state: State) -> Result<StorageLock, OpenError> {
     let folder = || root.display().to_string();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(root)
-        .map_err(|source| OpenError::Folder { folder: folder(), source })?;
+    create(root).map_err(|source| OpenError::Folder { folder: folder(), source })?;
     let length = root.canonicalize().map_or(0, |path| path.as_os_str().len());
     if length > LONGEST_ROOT {
         return Err(OpenError::TooLong { folder: folder(), length });
     }
     Ok(StorageLock::acquire(root, state)?)
+}
+
+/// Creates the folder and those above it, where they are missing, so that their names outlast a power cut.
+fn create(root: &Path) -> io::Result<()> {
+    let root = std::path::absolute(root)?;
+    let missing: Vec<_> = root.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&root)?;
+    for folder in missing.iter().filter_map(|folder| folder.parent()) {
+        match File::open(folder) {
+            Ok(folder) => folder.sync_all()?,
+            // One that may be written and not read is its owner's affair.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Opens the store in a folder that this process has locked.

@@ -13,6 +13,8 @@ use crate::ui::Failure;
 
 /// How often files are looked at. A renewed certificate is shown so soon.
 const LOOK: Duration = Duration::from_secs(5);
+/// Days before the end of an own authority from which on it is told of.
+const AUTHORITY_ENDS: time::Duration = time::Duration::days(90);
 /// How often an own certificate's time is looked at, in such looks: once an hour.
 const RARELY: u32 = 720;
 
@@ -31,6 +33,7 @@ pub fn prepare(config: &Config) -> Result<Option<Certificates>, Failure> {
         Certificate::Given { certificate, key } => (certificate.clone(), key.clone(), None),
         Certificate::Own { pki, plan } => {
             issue(pki, plan)?;
+            tell_of_end(pki, OffsetDateTime::now_utc());
             (pki.path(SERVER), pki.path(SERVER_KEY), Some((pki.clone(), plan.clone())))
         }
     };
@@ -73,10 +76,28 @@ impl Certificates {
             tokio::time::sleep(LOOK).await;
             looks = looks.wrapping_add(1);
             let renew = self.own.clone().filter(|_| looks.is_multiple_of(RARELY));
+            let told = self.own.as_ref().filter(|_| looks.is_multiple_of(24 * RARELY)).map(|(pki, _)| pki.clone());
             let serving = self.serving.clone();
             // Both wait for the disk.
-            let _ = tokio::task::spawn_blocking(move || look(&serving, renew)).await;
+            let _ = tokio::task::spawn_blocking(move || {
+                look(&serving, renew);
+                if let Some(pki) = told {
+                    tell_of_end(&pki, OffsetDateTime::now_utc());
+                }
+            })
+            .await;
         }
+    }
+}
+
+/// Says in good time that the authority itself ends: every client has to be given another then.
+fn tell_of_end(pki: &Pki, now: OffsetDateTime) {
+    let Ok(Some(authority)) = pki.authority() else { return };
+    if authority.not_after - now < AUTHORITY_ENDS {
+        tracing::warn!(
+            file = %pki.path(AUTHORITY).display(), until = %authority.not_after.date(),
+            "the certificate authority ends soon; `wharf pki renew --authority` makes another, which all clients have to be given"
+        );
     }
 }
 

@@ -32,6 +32,16 @@ impl Granted {
         Self { kind: "registry".to_owned(), name: "catalog".to_owned(), actions: vec!["*".to_owned()] }
     }
 
+    /// Mounts out of whatever repositories its bearer may pull. No scope of the protocol says so: clients that do not know where a blob is ask for this one.
+    fn mounts() -> Self {
+        Self { kind: "registry".to_owned(), name: "mount".to_owned(), actions: vec!["*".to_owned()] }
+    }
+
+    /// Whether it is for mounts out of any repository.
+    pub fn is_for_mounts(&self) -> bool {
+        self.kind == "registry" && self.name == "mount"
+    }
+
     /// Whether it is for the list of repositories.
     pub fn is_catalog(&self) -> bool {
         self.kind == "registry" && self.name == "catalog"
@@ -50,6 +60,7 @@ impl Granted {
 pub struct Grant {
     repositories: Vec<(String, Vec<Right>)>,
     catalog: bool,
+    mounts: bool,
 }
 
 impl Grant {
@@ -57,13 +68,14 @@ impl Grant {
     /// very many the first hundred count.
     pub fn parse<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut asked: Vec<(String, Vec<Right>)> = Vec::new();
-        let mut catalog = false;
+        let (mut catalog, mut mounts) = (false, false);
         for scope in scopes.into_iter().flat_map(str::split_whitespace) {
             let Some((kind, rest)) = scope.split_once(':') else { continue };
             let Some((name, actions)) = rest.rsplit_once(':') else { continue };
             // A class, as in `repository(plugin)`, says nothing here.
             let kind = kind.split('(').next().unwrap_or_default();
             catalog |= (kind, name) == ("registry", "catalog");
+            mounts |= (kind, name) == ("registry", "mount");
             if kind != "repository" || wharf_oci::RepositoryName::from_str(name).is_err() || asked.len() >= SCOPES {
                 continue;
             }
@@ -80,7 +92,7 @@ impl Grant {
                 None => asked.push((name.to_owned(), rights)),
             }
         }
-        Self { repositories: asked, catalog }
+        Self { repositories: asked, catalog, mounts }
     }
 
     /// As much of it as `caller` may.
@@ -90,7 +102,7 @@ impl Grant {
         };
         let granted = self.repositories.iter().map(|(name, rights)| (name, may(name, rights)));
         let granted = granted.filter(|(_, rights)| !rights.is_empty()).map(|(name, rights)| Granted::repository(name, rights));
-        granted.chain(self.catalog.then(Granted::catalog)).collect()
+        granted.chain(self.catalog.then(Granted::catalog)).chain(self.mounts.then(Granted::mounts)).collect()
     }
 }
 
@@ -103,12 +115,12 @@ mod tests {
     fn scopes_are_read_as_clients_write_them() {
         let asked = Grant::parse([
             "repository:a/b:pull,push repository(plugin):c:pull",
-            "registry:catalog:*",
+            "registry:catalog:* registry:mount:*",
             "repository:a/b:delete,pull",
         ]);
         let expected =
             vec![("a/b".to_owned(), vec![Right::Pull, Right::Push, Right::Delete]), ("c".to_owned(), vec![Right::Pull])];
-        assert_eq!(asked, Grant { repositories: expected, catalog: true });
+        assert_eq!(asked, Grant { repositories: expected, catalog: true, mounts: true });
         for nothing in ["", ":", "repository", "repository:", "repository:A:pull", "repository:../x:pull", "x:y:pull"] {
             assert_eq!(Grant::parse([nothing]), Grant::default(), "{nothing}");
         }

@@ -120,6 +120,8 @@ impl Authenticator {
     ///
     /// They have not.
     pub fn verify(&self, user: &str, password: &str, from: IpAddr) -> Result<Caller, Refusal> {
+        // While it waited for its turn, others from there may have used up what is allowed.
+        self.attempts.check(from, Instant::now()).map_err(Refusal::TooMany)?;
         // Whoever was added or changed this second is known at once.
         let users = self.users.as_ref().map(|users| users.get_now(complain));
         let hash = users.as_ref().and_then(|users| users.hash(user).map(str::to_owned));
@@ -289,6 +291,7 @@ mod tests {
         for _ in 0..FAILURES {
             scene.authenticator.attempts.failed(here(), Instant::now());
         }
+        assert!(matches!(scene.authenticator.verify("alice", "right", here()), Err(Refusal::TooMany(_))));
         let login = |user, password| scene.authenticator.login(basic(user, password), here(), NOW);
         assert!(matches!(login("alice", "guess"), Login::Refused(Refusal::TooMany(_))));
         assert!(matches!(login("alice", "wharf_guess"), Login::Refused(Refusal::TooMany(_))));

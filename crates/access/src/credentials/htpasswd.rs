@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use crate::caller::Identity;
 use crate::files::{FileError, change, load};
 
 /// Bytes of a password that bcrypt takes into account.
 const PASSWORD_MAX: usize = 72;
 /// Each step doubles the work: some 50 ms of one core.
 const COST: u32 = 10;
+
+const NOBODY: &str = Identity::ANONYMOUS;
 
 /// A file of users.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ pub enum UserError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Not a name.
-    #[error("`{0}` is no name for a user: up to 128 letters, digits, `.`, `_`, `-`, `@` and `+`")]
+    #[error("`{0}` is no name for a user: up to 128 letters, digits, `.`, `_`, `-`, `@` and `+`, and not {NOBODY}")]
     Name(String),
     /// Not a password.
     #[error("a password needs 1 to {PASSWORD_MAX} bytes, and no line break")]
@@ -50,7 +53,7 @@ impl std::str::FromStr for User {
 
     fn from_str(text: &str) -> Result<Self, UserError> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@+".contains(&byte);
-        let sane = (1..=128).contains(&text.len()) && text.bytes().all(known);
+        let sane = (1..=128).contains(&text.len()) && text.bytes().all(known) && text != NOBODY;
         if sane { Ok(Self(text.to_owned())) } else { Err(UserError::Name(text.to_owned())) }
     }
 }
@@ -89,6 +92,9 @@ impl Htpasswd {
                 .split_once(':')
                 .filter(|(name, _)| !name.is_empty())
                 .ok_or_else(|| io::Error::other(format!("line {} is not `name:hash`", number + 1)))?;
+            if name == NOBODY {
+                return Err(io::Error::other(format!("line {}: a user cannot be called {NOBODY}", number + 1)));
+            }
             if ["$2y$", "$2a$", "$2b$"].iter().any(|prefix| hash.starts_with(prefix)) {
                 // Of several lines for one name the first counts, as it does for Apache.
                 users.hashes.entry(name.to_owned()).or_insert_with(|| hash.to_owned());

@@ -59,6 +59,12 @@ impl Scope {
         self.0.first()?.strip_prefix("repository:")?.rsplit_once(':')?.0.parse().ok()
     }
 
+    /// The same, and mounts out of whatever may be read, at a registry that knows this scope.
+    pub(crate) fn and_mounts(mut self) -> Self {
+        self.0.push("registry:mount:*".to_owned());
+        self
+    }
+
     /// The same, and reading from another repository, for a mount.
     pub(crate) fn and_pull(mut self, repository: &RepositoryName) -> Self {
         self.0.push(format!("repository:{repository}:pull"));

@@ -11,9 +11,11 @@ use super::{Answer, Context};
 use crate::connection::Peer;
 use crate::endpoint::TokenRequest;
 use crate::error::ApiError;
-use crate::guard::Guard;
 use crate::incoming::RequestBody;
 use crate::respond;
+
+/// Why there is no token.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes of a form at most.
 const FORM: usize = 64 << 10;
@@ -50,22 +52,22 @@ pub(super) async fn issue(
     let access = Grant::parse(scopes.iter().map(String::as_str)).within(&guard.rules, &caller);
     let token = caller.token.as_ref().map(|token| token.id().to_owned());
     let (now, life) = (now(), guard.token_life);
-    let failed = |error: &dyn std::error::Error| {
-        tracing::error!(error = %error, "no token could be made");
+    let authenticator = guard.authenticator.clone();
+    // Once a day a new key is written, and others may hold the file.
+    let signing = tokio::task::spawn_blocking(move || -> Result<String, Cause> {
+        let bearer = Bearer::new(caller.identity, token, access, now, life, random_text()?);
+        Ok(bearer.sign(authenticator.keys(), now)?)
+    });
+    let signed = signing.await.unwrap_or_else(|stopped| Err(stopped.into()));
+    let signed = signed.map_err(|error| {
+        tracing::error!(%error, "no token could be made");
         ApiError::NoToken
-    };
-    let id = random_text().map_err(|error| failed(&error))?;
-    let bearer = Bearer::new(caller.identity, token, access, now, life, id);
-    let signed = sign(guard, &bearer, now).map_err(|error| failed(&*error))?;
+    })?;
     let issued_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let issued = Issued { token: &signed, access_token: &signed, expires_in: life, issued_at };
     let mut response = respond::json(StatusCode::OK, serde_json::to_vec(&issued).unwrap_or_default());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-fn sign(guard: &Guard, bearer: &Bearer, now: u64) -> Result<String, Box<dyn std::error::Error>> {
-    Ok(bearer.sign(guard.authenticator.keys(), now)?)
 }
 
 async fn read_form(body: &mut RequestBody) -> Result<String, ApiError> {

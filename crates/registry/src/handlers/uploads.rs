@@ -1,7 +1,6 @@
 //! Uploads: begin, mount, append, ask, finish, cancel.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use wharf_access::Right;
 use wharf_oci::{Digest, RepositoryName};
 use wharf_store::{FinishError, StoreError, Upload, UploadId};
 
@@ -72,7 +71,7 @@ async fn mount(
     digest: &Digest,
     from: Option<&RepositoryName>,
 ) -> Result<bool, ApiError> {
-    let readable = |source: &RepositoryName| permit.may(Right::Pull, source.as_str());
+    let readable = |source: &RepositoryName| permit.may_mount(source.as_str());
     let chosen;
     let from = match from {
         Some(from) if !readable(from) => return Ok(false),

@@ -7,6 +7,8 @@ use http::StatusCode;
 use wharf_client::ClientError;
 use wharf_store::StoreError;
 
+use super::once::Unasked;
+
 /// Why something could not be had from an upstream. All who wait for one question get the same.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
@@ -42,6 +44,9 @@ pub enum Failure {
         /// What was wrong.
         why: Arc<str>,
     },
+    /// So much is being fetched that this has to wait.
+    #[error("the registry asks its upstreams for as much as it can right now; try again in a moment")]
+    Crowded,
     /// The disk is full.
     #[error("the storage is full")]
     Full,
@@ -78,6 +83,7 @@ impl Failure {
             Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
             Self::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            Self::Crowded => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         }
     }
@@ -86,6 +92,7 @@ impl Failure {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { after, .. } => *after,
+            Self::Crowded => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -93,6 +100,15 @@ impl Failure {
     /// Whether another upstream may be asked whatever it is: this one has said that it has nothing for us.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+}
+
+impl From<Unasked> for Failure {
+    fn from(unasked: Unasked) -> Self {
+        match unasked {
+            Unasked::Crowded => Self::Crowded,
+            Unasked::Stopped => Self::Stopped,
+        }
     }
 }
 

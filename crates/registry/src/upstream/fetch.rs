@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use wharf_client::ClientError;
 use wharf_oci::{Digest, RepositoryName};
 use wharf_store::{Content, FinishError, Store, Upload};
@@ -22,25 +23,48 @@ const RESUMES: u32 = 3;
 /// Pause before that; it doubles from one to the next.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Fetches at a time; further ones wait for their turn.
+const AT_ONCE: usize = 64;
+/// Fetches that have begun or wait at most; who asks for another is to come again.
+const WAITING: usize = 1_000;
+
 type Key = (RepositoryName, Digest);
 
 /// The fetches that are going on.
-#[derive(Default)]
-pub(super) struct Fetches(Arc<Mutex<HashMap<Key, Arc<Growing>>>>);
+pub(super) struct Fetches {
+    running: Arc<Mutex<HashMap<Key, Arc<Growing>>>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Fetches {
+    fn default() -> Self {
+        Self { running: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
 
 impl Fetches {
     /// The fetch that is going on, or a new one at the first of these places that has the blob.
-    pub(super) fn join(&self, runtime: &Handle, store: &Arc<Store>, key: Key, places: Vec<Place>) -> Arc<Growing> {
-        let mut running = self.0.lock();
+    pub(super) fn join(
+        &self,
+        runtime: &Handle,
+        store: &Arc<Store>,
+        key: Key,
+        places: Vec<Place>,
+    ) -> Result<Arc<Growing>, Failure> {
+        let mut running = self.running.lock();
         if let Some(growing) = running.get(&key) {
-            return growing.clone();
+            return Ok(growing.clone());
+        }
+        if running.len() >= WAITING {
+            return Err(Failure::Crowded);
         }
         let growing = Arc::new(Growing::new());
         running.insert(key.clone(), growing.clone());
-        let ended = Ended { running: self.0.clone(), key: key.clone(), growing: growing.clone() };
-        let (store, fetched) = (store.clone(), growing.clone());
+        let ended = Ended { running: self.running.clone(), key: key.clone(), growing: growing.clone() };
+        let (store, fetched, turns) = (store.clone(), growing.clone(), self.turns.clone());
         runtime.spawn(async move {
             let _ended = ended;
+            let Ok(_turn) = turns.acquire().await else { return };
             let (repository, digest) = key;
             match fetch(&store, &repository, &digest, &places, &fetched).await {
                 Ok(true) => fetched.ends(),
@@ -48,7 +72,7 @@ impl Fetches {
                 Err(failure) => fetched.fails(failure),
             }
         });
-        growing
+        Ok(growing)
     }
 }
 

@@ -131,8 +131,7 @@ impl Asking {
         }
         let key = (repository.clone(), reference.clone());
         let (shared, asked) = (self.shared.clone(), key.clone());
-        let answer = self.manifests.ask(&self.runtime, key, || async move { shared.freshen(&asked).await }).await;
-        answer.unwrap_or(Err(Failure::Stopped))
+        self.manifests.ask(&self.runtime, key, || async move { shared.freshen(&asked).await }).await?
     }
 
     /// A blob that is not here, as it comes from upstream; `None` when nobody has it.
@@ -143,7 +142,7 @@ impl Asking {
         headers: &HeaderMap,
     ) -> Result<Option<Arc<Growing>>, Failure> {
         let Some(places) = self.places(repository, digest, headers) else { return Ok(None) };
-        let growing = self.fetches.join(&self.runtime, &self.shared.store, (repository.clone(), *digest), places);
+        let growing = self.fetches.join(&self.runtime, &self.shared.store, (repository.clone(), *digest), places)?;
         if growing.size().await?.is_some() {
             return Ok(Some(growing));
         }
@@ -171,7 +170,7 @@ impl Asking {
             }
             failure.map_or(Ok(None), Err)
         };
-        self.sizes.ask(&self.runtime, (repository.clone(), *digest), question).await.unwrap_or(Err(Failure::Stopped))
+        self.sizes.ask(&self.runtime, (repository.clone(), *digest), question).await?
     }
 
     /// Where a blob may be; `None` when there is no use in asking.

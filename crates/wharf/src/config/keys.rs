@@ -323,7 +323,7 @@ pub static KEYS: &[Key] = &[
         "wharf.access.rules",
         Structured(Shape::Rules),
         "[]",
-        "Who may do what: a list of rules, each with `who` (anonymous, everybody, known, user:NAME, group:NAME, token:NAME, certificate:NAME), `may` (pull, push, delete, administer) and `repositories` (patterns: * for a part of a component, ** for any part). What no rule allows is refused.",
+        "Who may do what: a list of rules, each with `who` (anonymous, everybody, known, user:NAME, group:NAME, token:USER/NAME, certificate:NAME, issuer:NAME, claim:ISSUER/CLAIM=VALUE), `may` (pull, push, delete, administer) and `repositories` (patterns: * for a part of a component, ** for any part). What no rule allows is refused.",
     ),
     key(
         "wharf.access.issuers",

@@ -52,17 +52,24 @@ pub fn read(shape: Shape, node: &Node) -> Result<Json, String> {
             Ok(value)
         }
         Shape::Issuers => {
-            let issuers = check::<Issuers>(&value, "a list of issuers")?;
+            let mut issuers = check::<Issuers>(&value, "a list of issuers")?;
             for (place, issuer) in issuers.iter().enumerate() {
                 let is_known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
                 if issuer.name.is_empty() || !issuer.name.chars().all(is_known) {
                     return Err(format!("a name of letters, digits, `-`, `_` and `.` instead of `{}`", issuer.name));
                 }
+                // Logs put it before whom it vouches for, as they do with this word.
+                if issuer.name == "certificate" {
+                    return Err("another name than `certificate`, which logs have for client certificates".to_owned());
+                }
                 if issuers[..place].iter().any(|other| other.name == issuer.name || other.url == issuer.url) {
                     return Err(format!("each name and each address once, unlike those of `{}`", issuer.name));
                 }
             }
-            Ok(value)
+            for path in issuers.iter_mut().filter_map(|issuer| issuer.ca.as_mut()) {
+                *path = std::path::absolute(&*path).map_err(|_| "a path in `ca`".to_owned())?;
+            }
+            serde_json::to_value(issuers).map_err(|error| error.to_string())
         }
         // Absolute at once: the server in the background runs in another folder than its starter.
         Shape::Paths => {

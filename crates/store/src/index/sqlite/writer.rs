@@ -4,6 +4,7 @@
 //! after the commit. A transaction that holds nothing but [`Kind::Lazy`] work is committed without a sync; the next synced commit makes it durable as well,
 //! because a sync of the log covers all of it.
 
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -173,7 +174,7 @@ impl Loop {
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        if !self.ballast.there {
+        if self.ballast.is_used_up() {
             // What room there is belongs to deletes, until there is enough for everybody.
             let (freeing, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.kind().frees());
             others.into_iter().for_each(|job| job.answer(Some(StoreError::Full)));
@@ -322,32 +323,51 @@ impl Loop {
 struct Ballast {
     path: PathBuf,
     there: bool,
+    /// It cannot be had here, for another reason than the room. Nothing waits for it then.
+    impossible: bool,
 }
 
 impl Ballast {
     fn new(path: PathBuf) -> Self {
-        let mut ballast = Self { path, there: false };
+        let mut ballast = Self { path, there: false, impossible: false };
         ballast.restore();
         ballast
     }
 
+    /// Whether the room that there is belongs to deletes.
+    fn is_used_up(&self) -> bool {
+        !self.there && !self.impossible
+    }
+
     fn restore(&mut self) {
-        let make = || -> std::io::Result<()> {
-            let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
-            if file.metadata()?.len() < BALLAST {
-                rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST)?;
-            }
-            Ok(())
-        };
-        self.there = make().is_ok();
-        if !self.there {
+        let made = self.make();
+        self.there = made.is_ok();
+        if let Err(error) = made {
             let _ = std::fs::remove_file(&self.path);
+            self.impossible = !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+            if self.impossible {
+                tracing::warn!(%error, file = %self.path.display(), "no space can be set aside for deletes on a full disk");
+            }
+        }
+    }
+
+    fn make(&self) -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+        if file.metadata()?.len() >= BALLAST {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST) {
+            // NFS and others: what is written has its room as well.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                std::io::copy(&mut std::io::repeat(0).take(BALLAST), &mut file).map(drop)
+            }
+            other => Ok(other?),
         }
     }
 
     /// Takes the room back once there is some again, for the next time the disk is full.
     fn restore_when_there_is_room(&mut self) {
-        if self.there {
+        if !self.is_used_up() {
             return;
         }
         let free =
