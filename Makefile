@@ -1,6 +1,6 @@
 # Each target is a script of its own, so that it can be run, and read, without make.
 
-.PHONY: help run vdkr test guest native bench fuzz lint deny advisories clean
+.PHONY: help run vdkr test guest native bench trials fuzz lint deny advisories clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 12
@@ -22,6 +22,9 @@ native: ## wharf and vdkr built by BitBake from the layer's recipes, as tests th
 
 bench: ## measures wharf beside its peers; ARGS="--help" says more
 	@scripts/bench $(ARGS)
+
+trials: ## random work against a real registry, each answer compared; ARGS="model --seconds 3600"
+	@scripts/trials $(ARGS)
 
 fuzz: ## feeds mutated input to every parser for FUZZ_SECONDS each [60]
 	@scripts/fuzz

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::Program;
+use crate::program::Program;
 use crate::{Framing, Response};
 
 /// The codes of the specification's table "Error Codes", and none else.

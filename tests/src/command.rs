@@ -41,13 +41,13 @@ impl Wharf {
             ("CONTAINERS_REGISTRIES_CONF", "/dev/null".to_owned()),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { program: crate::server::binary(), folder: folder.to_owned(), variables }
+        Self { program: crate::program::binary(), folder: folder.to_owned(), variables }
     }
 
     /// `vdkr` in a folder, which becomes HOME and the current folder, with nothing of a build.
     pub fn vdkr(folder: &Path) -> Self {
         let other = Self::new(folder).without("TOPDIR").env("VDKR_CONFIG_DEFAULTS", "/dev/null");
-        Self { program: crate::server::vdkr(), ..other }
+        Self { program: crate::program::vdkr(), ..other }
     }
 
     /// The same, talking to this server.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The `vdkr` under test.
 pub fn vdkr() -> PathBuf {
-    crate::server::vdkr()
+    crate::program::vdkr()
 }
 
 /// The folder of guest programs that `make guest` fills, in the target folder.

@@ -1,7 +1,7 @@
 //! The server under test: a process of its own, started, killed and started again.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -15,64 +15,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::trace::{Trace, tracer};
+use crate::program::{Launch, Program, read_log, tail};
+use crate::trace::Trace;
 use crate::{Config, Connection, Repo, Request, Response, path_of};
-
-/// How long a start may take before a test gives up on it.
-const START: Duration = Duration::from_secs(20);
-
-/// Which program serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// `wharf serve`: from `WHARF_BIN`, else the one built beside the tests.
-    Wharf,
-    /// CNCF distribution 2.8 as Debian packages it.
-    Distribution,
-}
-
-impl Program {
-    /// What [`Server::start`] starts: wharf, unless `WHARF_TESTS_AGAINST` names the peer.
-    pub fn under_test() -> Self {
-        match std::env::var("WHARF_TESTS_AGAINST").as_deref() {
-            Err(_) | Ok("" | "wharf") => Self::Wharf,
-            Ok("docker-registry") => Self::Distribution,
-            Ok(other) => panic!("WHARF_TESTS_AGAINST={other}: neither wharf nor docker-registry"),
-        }
-    }
-
-    fn path(self) -> PathBuf {
-        match self {
-            Self::Distribution => "docker-registry".into(),
-            Self::Wharf => binary(),
-        }
-    }
-}
-
-/// The program under test.
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("WHARF_BIN").map_or_else(|| built("wharf"), PathBuf::from)
-}
-
-/// The program that runs images, from `VDKR_BIN`, else the one built beside the tests.
-pub(crate) fn vdkr() -> PathBuf {
-    std::env::var_os("VDKR_BIN").map_or_else(|| built("vdkr"), PathBuf::from)
-}
-
-/// A program of the profile these tests were built with: test programs lie in `target/<profile>/deps`.
-fn built(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("the path of the test program");
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no {name} beside {}: build it, or name it with {}_BIN", own.display(), name.to_uppercase()))
-}
 
 /// A running registry with a storage folder of its own. Dropping it kills the process and removes the folder.
 #[derive(Debug)]
 pub struct Server {
-    program: Program,
+    launch: Launch,
     config: Config,
     folder: TempDir,
     root: PathBuf,
-    traced: bool,
     child: Child,
     address: SocketAddr,
 }
@@ -93,28 +46,34 @@ impl Server {
     /// Starts one program or the other with this configuration.
     #[track_caller]
     pub fn launch(program: Program, config: Config) -> Self {
-        Self::launch_in(program, None, config, false)
+        Self::launched(Launch::of(program), config)
+    }
+
+    /// Starts a program of the caller's choice.
+    #[track_caller]
+    pub fn launched(launch: Launch, config: Config) -> Self {
+        Self::launch_in(launch, None, config)
     }
 
     /// Starts wharf under the eyes of strace, for [`trace`](Self::trace).
     #[track_caller]
     pub fn traced(config: Config) -> Self {
-        Self::launch_in(Program::Wharf, None, config, true)
+        Self::launched(Launch::of(Program::Wharf).traced(), config)
     }
 
     /// Starts wharf with its storage in this folder, which is somebody else's to remove.
     #[track_caller]
     pub fn at(root: &Path, config: Config) -> Self {
-        Self::launch_in(Program::Wharf, Some(root.to_owned()), config, false)
+        Self::launch_in(Launch::of(Program::Wharf), Some(root.to_owned()), config)
     }
 
     #[track_caller]
-    fn launch_in(program: Program, root: Option<PathBuf>, mut config: Config, traced: bool) -> Self {
+    fn launch_in(launch: Launch, root: Option<PathBuf>, mut config: Config) -> Self {
         let folder = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");
         let root = root.unwrap_or_else(|| folder.path().join("data"));
         config.put("storage.filesystem.rootdirectory", root.to_str().expect("a path in UTF-8"));
-        let (child, address) = spawn(program, folder.path(), &root, &config, traced);
-        Self { program, config, folder, root, traced, child, address }
+        let (child, address) = launch.spawn(folder.path(), &root, &config);
+        Self { launch, config, folder, root, child, address }
     }
 
     /// Where it listens.
@@ -162,7 +121,7 @@ impl Server {
     /// Stops it, and answers what it asked of the kernel since it was started with [`traced`](Self::traced).
     #[track_caller]
     pub fn trace(&mut self) -> Trace {
-        assert!(self.traced, "nobody watched");
+        assert!(self.launch.traced, "nobody watched");
         assert_eq!(self.terminate().code(), Some(0));
         // A thread goes on only after strace has written down what it did: when the process has ended, all of it is there.
         Trace::read(&self.folder.path().join("trace"), &self.root)
@@ -205,12 +164,12 @@ impl Server {
         if self.child.try_wait().expect("look at the server").is_none() {
             let status = self.terminate();
             // Distribution lets the signal end it.
-            let well = self.program == Program::Distribution || status.code() == Some(0);
+            let well = self.launch.program == Program::Distribution || status.code() == Some(0);
             assert!(well, "a requested stop ends well, not with {status} (signal {:?})", status.signal());
         }
         config.put("storage.filesystem.rootdirectory", self.root().to_str().expect("a path in UTF-8"));
         self.config = config;
-        (self.child, self.address) = spawn(self.program, self.folder.path(), &self.root, &self.config, self.traced);
+        (self.child, self.address) = self.launch.spawn(self.folder.path(), &self.root, &self.config);
     }
 
     /// A request with any method.
@@ -295,7 +254,7 @@ impl Server {
 
     /// Runs `wharf gc` with these arguments on the storage of this server, which may run or not.
     pub fn gc(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(self.program.path());
+        let mut command = Command::new(&self.launch.path);
         command.arg("gc").arg("--config").arg(self.folder.path().join("config.yml")).args(arguments);
         command.env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path()).stdin(Stdio::null());
         command.output().expect("run wharf gc")
@@ -347,82 +306,4 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
             Err(_) => {}
         }
     }
-}
-
-#[track_caller]
-fn spawn(program: Program, folder: &Path, root: &Path, config: &Config, traced: bool) -> (Child, SocketAddr) {
-    let file = folder.join("config.yml");
-    fs::write(&file, config.to_yaml()).expect("write the configuration");
-    let log = File::options().create(true).append(true).open(folder.join("log")).expect("open the log");
-    let logged_before = log.metadata().expect("the log's length").len() as usize;
-    let path = program.path();
-    let mut command = match traced {
-        true => tracer(&folder.join("trace")),
-        false => Command::new(&path),
-    };
-    if traced {
-        command.arg(&path);
-    }
-    let mut child = command
-        .arg("serve")
-        .arg(&file)
-        // Settings of whoever runs the tests must not reach the server.
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder)
-        .env("RUST_BACKTRACE", "1")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the log a second time"))
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let deadline = Instant::now() + START;
-    loop {
-        let ready = match program {
-            Program::Wharf => announced_in_lock(root, child.id()),
-            Program::Distribution => announced_in_log(read_log(folder).get(logged_before..).unwrap_or("")),
-        };
-        if let Some(address) = ready {
-            return (child, address);
-        }
-        let ended = child.try_wait().expect("look at the server");
-        if ended.is_some() || Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            let how = ended.map_or("not ready in time".to_owned(), |status| format!("ended at once: {status}"));
-            panic!("{} {how}; its log ends\n{}", path.display(), tail(&read_log(folder)));
-        }
-        sleep(Duration::from_millis(2));
-    }
-}
-
-/// The first listener, once the lock file names this process and says that it is ready. The file of a killed server
-/// stays behind, hence the pid.
-fn announced_in_lock(root: &Path, pid: u32) -> Option<SocketAddr> {
-    let lock: Value = serde_json::from_slice(&fs::read(root.join("wharf.lock")).ok()?).ok()?;
-    if lock["pid"].as_u64() != Some(u64::from(pid)) {
-        return None;
-    }
-    let listener = lock["listeners"].get(0)?.as_str()?;
-    Some(listener.parse().expect("an address in the lock file"))
-}
-
-fn announced_in_log(log: &str) -> Option<SocketAddr> {
-    let (_, after) = log.split_once("listening on ")?;
-    let end = after.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
-    after[..end].parse().ok()
-}
-
-fn read_log(folder: &Path) -> String {
-    match fs::read(folder.join("log")) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-        Err(e) => panic!("the server's log: {e}"),
-    }
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
 }

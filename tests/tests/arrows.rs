@@ -234,3 +234,16 @@ fn only_the_binary_knows_the_registry() {
     assert!(users.is_subset(&allowed), "wharf-registry is used by {users:?}");
     assert!(users.contains("wharf"));
 }
+
+/// Trials know the program from outside, as the tests do, and nobody knows them. What plants faults is in no program that is built by default.
+#[test]
+fn trials_know_the_tests_helpers_alone() {
+    let graph = Graph::read();
+    let found = graph.direct("wharf-trials");
+    let ours: BTreeSet<_> = found.iter().filter(|name| name.starts_with("wharf")).copied().collect();
+    assert_eq!(ours, ["wharf-tests"].into());
+    let trials = graph.id("wharf-trials");
+    assert!(graph.members.iter().all(|member| graph.edges[member].iter().all(|(id, _)| id != trials)));
+    let planted: Vec<_> = graph.members.iter().filter(|id| graph.features[*id].contains("planted")).collect();
+    assert!(planted.is_empty(), "{planted:?}");
+}

@@ -69,9 +69,8 @@ fn the_recipe_follows_the_workspace() {
 /// A copy of what the recipe takes from the checkout, with the layer in it, beside the build directory. The crates are left out.
 fn copied_checkout(bitbake: &BitBake) -> PathBuf {
     let checkout = bitbake.path("../checkout");
-    for name in
-        [".cargo", "Cargo.lock", "Cargo.toml", "LICENSE", "bench", "crates", "meta-wharf", "tests/Cargo.toml", "tests/src"]
-    {
+    let taken = [".cargo", "Cargo.lock", "Cargo.toml", "LICENSE", "bench", "crates", "meta-wharf"];
+    for name in taken.into_iter().chain(["tests/Cargo.toml", "tests/src", "trials/Cargo.toml", "trials/src"]) {
         let target = checkout.join(name);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         run_tool("cp", &["-r", repository(name).to_str().unwrap(), target.to_str().unwrap()], None);

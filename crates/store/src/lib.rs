@@ -23,6 +23,8 @@ mod leases;
 pub mod lock;
 mod maintain;
 mod options;
+#[cfg(feature = "planted")]
+mod planted;
 mod scrub;
 mod store;
 mod time;

@@ -224,6 +224,10 @@ fn point(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now
 }
 
 fn remove_tag(connection: &Connection, repository: i64, tag: &Tag, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
+    #[cfg(feature = "planted")]
+    if crate::planted::Planted::Untag.is_on() {
+        return Ok(());
+    }
     connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?.execute((repository, tag.as_str()))?;
     collection::let_go(connection, manifest, now)
 }

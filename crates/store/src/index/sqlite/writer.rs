@@ -222,6 +222,8 @@ impl Loop {
             self.mend().map_err(failed("mending the index after an error of the disk"))?;
         }
         let sync = jobs.iter().any(|job| job.kind().is_synced());
+        #[cfg(feature = "planted")]
+        let sync = sync && !crate::planted::Planted::Fsync.is_on();
         let result = self.try_transact(jobs, sync);
         if result.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");

@@ -1,0 +1,70 @@
+//! The model trial, a short form of it; that it finds what is wrong; and what it has once found.
+
+use std::path::Path;
+use std::time::Duration;
+
+use wharf_tests::{Launch, Program};
+use wharf_trials::model::case::Case;
+use wharf_trials::model::{self, Content};
+use wharf_trials::{Limit, Plan};
+
+fn plan(seed: u64, seconds: u64, launch: Launch) -> Plan {
+    Plan { seed, limit: Limit::Time(Duration::from_secs(seconds)), launch }
+}
+
+/// Another seed in every run: the failure says which.
+#[test]
+fn every_answer_is_the_model_s() {
+    let report = model::run(&plan(fastrand::u64(..1 << 48), 8, Launch::of(Program::Wharf))).expect("a run");
+    eprint!("{report}");
+    if let Some(found) = report.failures.first() {
+        panic!("seed {}: {}", found.seed, found.what);
+    }
+    let answers = &report.figures.iter().find(|(name, _)| *name == "answers").expect("a figure").1;
+    for status in [200, 201, 202, 204, 206, 400, 404, 405, 412, 416] {
+        assert!(answers.contains(&format!("{status}: ")), "no answer was {status}: {answers}");
+    }
+}
+
+#[test]
+fn a_tag_that_stays_is_found_and_told_in_few_operations() {
+    let report = model::run(&plan(1, 20, Launch::planted("untag"))).expect("a run");
+    let [found] = &report.failures[..] else { panic!("not found: {report}") };
+    let (_, text) = found.what.split_once("trials/regressions:\n").expect("a case to keep");
+    let least = Case::parse(text).expect("a case");
+    assert!(text.contains("untag") && least.ops.len() <= 8, "{}", found.what);
+    let content = Content::new();
+    assert!(least.play(&content, &Launch::planted("untag")).is_err(), "it fails by itself");
+    least.play(&content, &Launch::of(Program::Wharf)).expect("and not without the fault");
+}
+
+/// What once went wrong goes well now.
+#[test]
+fn regressions_stay_mended() {
+    let content = Content::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+    let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let mut count = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "json")) {
+        let case = Case::parse(&std::fs::read_to_string(&file).expect("a case")).expect("a case");
+        if let Err(broken) = case.play(&content, &Launch::of(Program::Wharf)) {
+            panic!("{}: {}", file.display(), broken.failure);
+        }
+        count += 1;
+    }
+    assert!(count > 0, "no regression is kept");
+}
+
+/// The program that is built by default has none of the faults, and does not know their variable.
+#[test]
+fn the_program_has_no_planted_faults() {
+    let beside = std::env::current_exe().expect("the test program");
+    let built = beside.ancestors().skip(1).take(2).map(|folder| folder.join("wharf")).find(|path| path.is_file());
+    let path = std::env::var_os("WHARF_BIN").map(Into::into).or(built).expect("a wharf beside the tests");
+    let holds = |path: &Path| {
+        let program = std::fs::read(path).expect("the program");
+        program.windows(13).any(|bytes| bytes == b"WHARF_PLANTED")
+    };
+    assert!(!holds(&path));
+    assert!(holds(&path.with_file_name("wharf-planted")), "run scripts/planted");
+}
