@@ -100,7 +100,8 @@ impl Launch {
     }
 
     /// Under the eyes of strace.
-    pub(crate) fn traced(self) -> Self {
+    #[must_use]
+    pub fn traced(self) -> Self {
         Self { traced: true, ..self }
     }
 

@@ -1,12 +1,13 @@
 //! A 201 means durable: whatever was acknowledged is there after the server was killed, and was synced before, which a kill alone does not show.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use wharf_tests::{Config, Image, OCI_MANIFEST, Repo, Response, Server, path_of, random, sha256, with_query};
+use wharf_tests::{Config, Image, Launch, OCI_MANIFEST, Repo, Response, Server, path_of, random, sha256, with_query};
 
 const PUSHERS: usize = 6;
 const ROUNDS: usize = 5;
@@ -221,4 +222,17 @@ fn a_delete_is_synced_before_its_202() {
     for request in requests {
         trace.expect_durable_index(trace.answer(&request, 202));
     }
+}
+
+/// The tests above can fail: they notice a program that is built to sync nothing of what it acknowledges.
+#[test]
+fn a_sync_that_is_left_out_is_noticed() {
+    let mut server = Server::launched(Launch::planted("fsync").traced(), Config::default());
+    let request = push_in_form(&server, &server.repo("app"), "PUT", &random(50_000));
+    let file = server.blob_files().remove(0);
+    let trace = server.trace();
+    let answer = trace.answer(&request, 201);
+    let fails = |expected: &dyn Fn()| catch_unwind(AssertUnwindSafe(expected)).is_err();
+    assert!(fails(&|| trace.expect_durable(&file, answer)), "the file");
+    assert!(fails(&|| trace.expect_durable_index(answer)), "the index");
 }

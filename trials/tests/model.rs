@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wharf_tests::{Launch, Program};
 use wharf_trials::model::case::Case;
-use wharf_trials::model::{self, Content};
+use wharf_trials::model::{self, Content, crowd};
 use wharf_trials::{Limit, Plan};
 
 fn plan(seed: u64, seconds: u64, launch: Launch) -> Plan {
@@ -36,6 +36,15 @@ fn a_tag_that_stays_is_found_and_told_in_few_operations() {
     let content = Content::new();
     assert!(least.play(&content, &Launch::planted("untag")).is_err(), "it fails by itself");
     least.play(&content, &Launch::of(Program::Wharf)).expect("and not without the fault");
+}
+
+/// The many find what is wrong beside a collector, too: each of them in its own repositories.
+#[test]
+fn a_crowd_notices_a_mount_without_a_lease() {
+    let (content, launch) = (Content::new(), Launch::planted("mount"));
+    let found = (0..5).find_map(|seed| crowd::play(seed, &content, &launch, &|_| false).err());
+    let found = found.expect("a failure").to_string();
+    assert!(found.contains("one of 6 clients"), "{found}");
 }
 
 /// What once went wrong goes well now.

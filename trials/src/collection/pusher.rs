@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use wharf_tests::{Image, OCI_INDEX, OCI_MANIFEST, Response, index, path_of, sha256, with_query};
 
-use super::{LEASE, SHARED, Scene, count};
+use super::{LEASE, SHARED, Scene, Slowest, count};
 use crate::client::{Client, expect};
 use crate::failure::{Context, Result};
 
@@ -21,17 +21,19 @@ pub(super) struct Pusher<'a> {
     client: Client,
     random: Rng,
     number: usize,
+    slowest: Slowest,
 }
 
 impl<'a> Pusher<'a> {
     pub(super) fn new(scene: &'a Scene<'a>, number: usize, seed: u64) -> Self {
-        Self { scene, client: Client::new(scene.server.address()), random: Rng::with_seed(seed), number }
+        let (client, slowest) = (Client::new(scene.server.address()), Slowest::default());
+        Self { scene, client, random: Rng::with_seed(seed), number, slowest }
     }
 
     /// Hands in what it has seen.
     pub(super) fn rest(&mut self) {
         let mut longest = self.scene.longest.lock().unwrap_or_else(PoisonError::into_inner);
-        *longest = (*longest).max(self.client.longest);
+        *longest = std::mem::take(&mut *longest).max(std::mem::take(&mut self.slowest));
     }
 
     fn ask(&mut self, method: &str, target: &str, kind: Option<&str>, body: Option<&[u8]>) -> Result<Response> {
@@ -39,7 +41,11 @@ impl<'a> Pusher<'a> {
         let request = kind.map_or_else(|| request.clone(), |kind| request.clone().header("Content-Type", kind));
         let request = body.map_or_else(|| request.clone(), |body| request.clone().body(body));
         count(&self.scene.counts.requests);
-        self.client.send(&request).context(format!("{method} {target}"))
+        let answer = self.client.send(&request).context(format!("{method} {target}"))?;
+        if self.client.longest > self.slowest.0 {
+            self.slowest = (self.client.longest, format!("{method} {target} {}", answer.status));
+        }
+        Ok(answer)
     }
 
     fn any(&mut self) -> &'a Image {

@@ -7,7 +7,7 @@
 mod blobs;
 pub mod case;
 mod content;
-mod crowd;
+pub mod crowd;
 mod listings;
 mod manifests;
 mod op;

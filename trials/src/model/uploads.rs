@@ -157,11 +157,15 @@ impl Player<'_> {
         loop {
             let answer = self.ask(&self.request("GET", &session.location))?;
             match self.stands(&mut session, &answer, 204) {
-                Ok(()) => break self.keeps(slot, session),
+                Ok(()) => break,
                 Err(failure) if since.elapsed() > ARRIVES => return Err(failure),
                 Err(_) => sleep(Duration::from_millis(5)),
             }
         }
+        // Who writes to it next waits until all of it is written and noted, and from then on it outlives the server.
+        let answer = self.ask(&self.request("PATCH", &session.location).body(b""))?;
+        self.stands(&mut session, &answer, 202)?;
+        self.keeps(slot, session);
         Ok(())
     }
 
