@@ -67,6 +67,12 @@ impl Server {
         Self::launch_in(Launch::of(Program::Wharf), Some(root.to_owned()), config)
     }
 
+    /// Starts a program of the caller's choice with its storage in this folder.
+    #[track_caller]
+    pub fn launched_at(launch: Launch, root: &Path, config: Config) -> Self {
+        Self::launch_in(launch, Some(root.to_owned()), config)
+    }
+
     #[track_caller]
     fn launch_in(launch: Launch, root: Option<PathBuf>, mut config: Config) -> Self {
         let folder = tempfile::Builder::new().prefix("wharf-test-").tempdir().expect("a temporary folder");

@@ -9,6 +9,7 @@ mod failure;
 pub mod model;
 pub mod options;
 mod plan;
+pub mod power;
 
 pub use failure::{Failure, Result};
 pub use plan::{Clock, Found, Limit, Plan, Report};
@@ -27,4 +28,5 @@ pub struct Trial {
 pub const TRIALS: &[Trial] = &[
     Trial { name: "model", proves: "every answer is the one that a simple model gives", run: model::run },
     Trial { name: "collection", proves: "collection loses nothing of a push, and leaves no garbage", run: collection::run },
+    Trial { name: "power", proves: "a power cut takes nothing that was acknowledged", run: power::run },
 ];
