@@ -33,7 +33,7 @@ pub fn open_upload(connection: &mut Connection<TcpStream>, repository: &str, dig
 }
 
 /// The path and query of a `Location`, absolute or relative, with the digest added.
-pub fn closing_path(location: &str, digest: &str) -> String {
+fn closing_path(location: &str, digest: &str) -> String {
     let path = match location.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
         None => location,

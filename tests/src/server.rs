@@ -118,6 +118,11 @@ impl Server {
         self.child.wait().expect("wait for the server");
     }
 
+    /// Kills it while others may be talking to it, without waiting for its end.
+    pub fn kill_now(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Asks it to stop and waits until it has.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);

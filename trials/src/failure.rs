@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a trial found wrong, or why it could not go on.
 #[derive(Clone, Debug)]
@@ -47,4 +48,12 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Failure(format!("{what}: {error}")))
     }
+}
+
+/// Does something, a panic of which is a failure as well: the tests' helpers say so what they did not expect.
+///
+/// # Errors
+/// What the work answers, or what its panic said.
+pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use wharf_tests::Launch;
 
+use crate::failure::{Result, caught};
+
 /// How long a trial goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -26,9 +28,28 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// So many seconds, from a seed that nobody has chosen.
+    pub fn for_seconds(seconds: u64, launch: Launch) -> Self {
+        Self { seed: fastrand::u64(..1 << 48), limit: Limit::Time(Duration::from_secs(seconds)), launch }
+    }
+
     /// The clock of a trial that begins now.
     pub fn clock(&self) -> Clock {
         Clock { began: Instant::now(), limit: self.limit }
+    }
+
+    /// Plays rounds, each from a seed of its own, until the time is over or something is found. A round is told its seed and the trial's clock, and answers how many
+    /// events there have been since the trial began.
+    pub fn rounds(&self, mut round: impl FnMut(u64, &Clock) -> Result<u64>) -> Vec<Found> {
+        let clock = self.clock();
+        for seed in self.seed.. {
+            match caught(|| round(seed, &clock)) {
+                Ok(events) if clock.is_over(events) => break,
+                Ok(_) => {}
+                Err(failure) => return vec![Found { what: failure.to_string(), seed }],
+            }
+        }
+        Vec::new()
     }
 }
 
@@ -75,6 +96,17 @@ impl Report {
     /// Adds a figure.
     pub fn figure(&mut self, name: &'static str, value: impl fmt::Display) {
         self.figures.push((name, value.to_string()));
+    }
+
+    /// For tests: that nothing went wrong.
+    ///
+    /// # Panics
+    /// Something did; says what, and the seed that finds it again.
+    #[track_caller]
+    pub fn expect_nothing(&self) {
+        if let Some(found) = self.failures.first() {
+            panic!("seed {}: {}", found.seed, found.what);
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! The collection trial, a short form of it; and that it finds a lease that is not taken and a blob that is unlinked without another look.
 
-use std::time::Duration;
-
 use wharf_tests::{Launch, Program};
-use wharf_trials::{Limit, Plan, Report, collection};
+use wharf_trials::{Plan, Report, collection};
 
 fn run(seconds: u64, launch: Launch) -> Report {
-    let limit = Limit::Time(Duration::from_secs(seconds));
-    let report = collection::run(&Plan { seed: fastrand::u64(..1 << 48), limit, launch }).expect("a run");
+    let report = collection::run(&Plan::for_seconds(seconds, launch)).expect("a run");
     eprint!("{report}");
     report
 }
@@ -15,10 +12,7 @@ fn run(seconds: u64, launch: Launch) -> Report {
 /// Both forms of the server: with a file for each blob, and with most of them in the index.
 #[test]
 fn pushes_and_collection_beside_each_other() {
-    let report = run(14, Launch::of(Program::Wharf));
-    if let Some(found) = report.failures.first() {
-        panic!("seed {}: {}", found.seed, found.what);
-    }
+    run(14, Launch::of(Program::Wharf)).expect_nothing();
 }
 
 #[track_caller]

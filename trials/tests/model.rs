@@ -1,25 +1,18 @@
 //! The model trial, a short form of it; that it finds what is wrong; and what it has once found.
 
 use std::path::Path;
-use std::time::Duration;
 
 use wharf_tests::{Launch, Program};
+use wharf_trials::Plan;
 use wharf_trials::model::case::Case;
 use wharf_trials::model::{self, Content, crowd};
-use wharf_trials::{Limit, Plan};
-
-fn plan(seed: u64, seconds: u64, launch: Launch) -> Plan {
-    Plan { seed, limit: Limit::Time(Duration::from_secs(seconds)), launch }
-}
 
 /// Another seed in every run: the failure says which.
 #[test]
 fn every_answer_is_the_model_s() {
-    let report = model::run(&plan(fastrand::u64(..1 << 48), 8, Launch::of(Program::Wharf))).expect("a run");
+    let report = model::run(&Plan::for_seconds(8, Launch::of(Program::Wharf))).expect("a run");
     eprint!("{report}");
-    if let Some(found) = report.failures.first() {
-        panic!("seed {}: {}", found.seed, found.what);
-    }
+    report.expect_nothing();
     let answers = &report.figures.iter().find(|(name, _)| *name == "answers").expect("a figure").1;
     for status in [200, 201, 202, 204, 206, 400, 404, 405, 412, 416] {
         assert!(answers.contains(&format!("{status}: ")), "no answer was {status}: {answers}");
@@ -28,7 +21,7 @@ fn every_answer_is_the_model_s() {
 
 #[test]
 fn a_tag_that_stays_is_found_and_told_in_few_operations() {
-    let report = model::run(&plan(1, 20, Launch::planted("untag"))).expect("a run");
+    let report = model::run(&Plan { seed: 1, ..Plan::for_seconds(20, Launch::planted("untag")) }).expect("a run");
     let [found] = &report.failures[..] else { panic!("not found: {report}") };
     let (_, text) = found.what.split_once("trials/regressions:\n").expect("a case to keep");
     let least = Case::parse(text).expect("a case");

@@ -1,23 +1,17 @@
 //! The trial of power cuts, a short form of it; and that it finds a program that does not sync.
 
-use std::time::Duration;
-
 use wharf_tests::{Launch, Program};
-use wharf_trials::{Limit, Plan, Report, power};
+use wharf_trials::{Plan, Report, power};
 
 fn run(seconds: u64, launch: Launch) -> Report {
-    let limit = Limit::Time(Duration::from_secs(seconds));
-    let report = power::run(&Plan { seed: fastrand::u64(..1 << 48), limit, launch }).expect("a run");
+    let report = power::run(&Plan::for_seconds(seconds, launch)).expect("a run");
     eprint!("{report}");
     report
 }
 
 #[test]
 fn a_power_cut_takes_nothing_that_was_acknowledged() {
-    let report = run(12, Launch::of(Program::Wharf));
-    if let Some(found) = report.failures.first() {
-        panic!("seed {}: {}", found.seed, found.what);
-    }
+    run(12, Launch::of(Program::Wharf)).expect_nothing();
 }
 
 #[test]

@@ -16,10 +16,11 @@ use crate::bench::Bench;
 use crate::failure::{Context, Failure, Result};
 use crate::http::{Connection, Sink};
 use crate::peer::{Peer, Server, Settings};
-use crate::registry::ACCEPT;
+use crate::registry::{ACCEPT, Image};
 use crate::report::{Report, Target};
 use crate::stats::{highest, median, percentile, readable};
 
+const REPOSITORY: &str = "bench/attacked";
 /// `secret` in bcrypt at the cost that `wharf user add` uses.
 const HASH: &str = "$2y$10$dSYI/JRQRc4Gc30OLNhblekjg8zTjwHE3fRdhNZISsv2fynNPpUt2";
 /// `user:secret` as the `Authorization` header has it.
@@ -42,21 +43,21 @@ enum Attack {
     Guesses,
     /// As many addresses as it likes.
     ManyGuessers,
-    /// A thousand connections that send a byte of a head now and then.
-    SlowHeads,
+    /// So many connections of each attacker that send a byte of a head now and then.
+    SlowHeads(usize),
     /// Heads of a mebibyte.
     LargeHeads,
-    /// A hundred uploads by nobody, which never come to their end.
-    SlowBodies,
+    /// So many uploads of each attacker, by nobody, which never come to their end.
+    SlowBodies(usize),
 }
 
 const ATTACKS: [(Attack, &str, usize); 6] = [
     (Attack::Nothing, "nobody attacks", 0),
     (Attack::Guesses, "guesses from one address", 16),
     (Attack::ManyGuessers, "guesses from many addresses", 16),
-    (Attack::SlowHeads, "1,000 slow heads", 8),
+    (Attack::SlowHeads(125), "1,000 slow heads", 8),
     (Attack::LargeHeads, "heads of 1 MiB", 8),
-    (Attack::SlowBodies, "100 slow uploads by nobody", 4),
+    (Attack::SlowBodies(25), "100 slow uploads by nobody", 4),
 ];
 
 /// What was seen while an attack lasted.
@@ -92,9 +93,11 @@ fn against(bench: &Bench, peer: Peer, report: &mut Report) -> Result<()> {
     let users = folder.join("htpasswd");
     fs::write(&users, format!("user:{HASH}\n"))?;
     let wharf_configuration = format!("wharf:\n  timeouts:\n    header: {}s\n    body: 3s\n", HEAD_WITHIN.as_secs());
+    let image = Image::random(&mut fastrand::Rng::with_seed(7), "v1".to_owned(), 1_000);
+    image.push(&mut Server::start(peer, &folder, &bench.settings("attacks"))?.connect()?, REPOSITORY)?;
     let settings = Settings { users: Some(users), wharf_configuration, ..bench.settings("attacks") };
     let server = Server::start(peer, &folder, &settings)?;
-    let manifest = fill(&server)?;
+    let manifest = format!("/v2/{REPOSITORY}/manifests/v1");
     let mut memory = Vec::new();
     let mut longest = Vec::new();
     for (attack, name, attackers) in ATTACKS {
@@ -105,7 +108,7 @@ fn against(bench: &Bench, peer: Peer, report: &mut Report) -> Result<()> {
             let seen = under(&server, &manifest, attack, attackers, Duration::from_secs(bench.size(6, 5)))?;
             p99.push(percentile(&seen.latencies, 99.0));
             memory.push(seen.memory);
-            if matches!(attack, Attack::SlowHeads | Attack::SlowBodies) {
+            if matches!(attack, Attack::SlowHeads(_) | Attack::SlowBodies(_)) {
                 longest.push(seen.longest);
             }
             (tries, ended) = (tries + seen.tries, ended + seen.ended);
@@ -125,23 +128,6 @@ fn against(bench: &Bench, peer: Peer, report: &mut Report) -> Result<()> {
     }
     report.note(format!("{}: memory, median of all: {} MB", peer.label(), readable(median(&memory))));
     Ok(())
-}
-
-/// Puts something there that can be asked for, and answers its path.
-fn fill(server: &Server) -> Result<String> {
-    let mut connection = server.connect()?;
-    let (repository, config) = ("bench/attacked", b"{}");
-    let digest = crate::registry::digest(config);
-    let path = format!("/v2/{repository}/blobs/uploads/");
-    let session = connection.exchange("POST", &path, &[AUTHORIZATION], &[], Sink::Discard)?.expecting(202, &path)?;
-    let location = session.location.ok_or_else(|| Failure::new("an upload session without a Location"))?;
-    let path = crate::registry::closing_path(&location, &digest);
-    connection.exchange("PUT", &path, &[AUTHORIZATION], config, Sink::Discard)?.expecting(201, &path)?;
-    let manifest = crate::registry::manifest(&(&digest, config.len()), &[], &serde_json::json!({}));
-    let path = format!("/v2/{repository}/manifests/v1");
-    let headers = [AUTHORIZATION, ("Content-Type", crate::registry::MANIFEST_TYPE)];
-    connection.exchange("PUT", &path, &headers, &manifest, Sink::Discard)?.expecting(201, &path)?;
-    Ok(path)
 }
 
 fn under(server: &Server, manifest: &str, attack: Attack, attackers: usize, time: Duration) -> Result<Seen> {
@@ -203,11 +189,11 @@ impl Counts {
                     let from = Ipv4Addr::from_bits(0x7f02_0000 | random.u32(1..0xffff));
                     self.guess(address, from, &mut random, ended)
                 }
-                Attack::SlowHeads => self.drip(address, b"GET /v2/ HTTP/1.1\r\nX-Slow: ", 1_000 / ATTACKS[3].2, ended),
+                Attack::SlowHeads(count) => self.drip(address, b"GET /v2/ HTTP/1.1\r\nX-Slow: ", count, ended),
                 Attack::LargeHeads => self.flood(address),
-                Attack::SlowBodies => {
+                Attack::SlowBodies(count) => {
                     let head = b"POST /v2/bench/attacked/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
-                    self.drip(address, head, 100 / ATTACKS[5].2, ended)
+                    self.drip(address, head, count, ended)
                 }
             };
         }

@@ -6,7 +6,6 @@
 mod check;
 mod pusher;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,8 +14,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use wharf_tests::{Config, Image, Server};
 
-use crate::failure::{Failure, Result};
-use crate::plan::{Found, Limit, Plan, Report};
+use crate::failure::{Failure, Result, caught};
+use crate::plan::{Limit, Plan, Report};
 use pusher::Pusher;
 
 /// How long leases last.
@@ -96,23 +95,17 @@ struct Sums {
 /// # Errors
 /// None: whatever goes wrong is found.
 pub fn run(plan: &Plan) -> Result<Report> {
-    let clock = plan.clock();
     let mut round = plan.clone();
     round.limit = match plan.limit {
         Limit::Time(time) => Limit::Time((time / 2).min(ROUND)),
         Limit::Events(events) => Limit::Events(events.div_ceil(2)),
     };
     let (mut report, mut sums) = (Report::default(), Sums::default());
-    for seed in plan.seed.. {
+    report.failures = plan.rounds(|seed, _| {
         round.seed = seed;
-        let played = catch_unwind(AssertUnwindSafe(|| play(&round, seed % 2 == 0, &mut sums)));
-        if let Err(failure) = played.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic))) {
-            report.failures.push(Found { what: failure.to_string(), seed });
-        }
-        if clock.is_over(sums.counts[0]) || !report.failures.is_empty() {
-            break;
-        }
-    }
+        play(&round, seed % 2 == 0, &mut sums)?;
+        Ok(sums.counts[0])
+    });
     let [requests, pushes, skipped, mounted, uploaded, slow, returned] = sums.counts;
     report.events = requests;
     report.figure("pushes", pushes);
@@ -166,15 +159,14 @@ fn play(plan: &Plan, files: bool, sums: &mut Sums) -> Result<()> {
             let scene = &scene;
             scope.spawn(move || {
                 let mut pusher = Pusher::new(scene, number, seed);
-                let worked = catch_unwind(AssertUnwindSafe(|| if number < BUSY { pusher.work() } else { pusher.return_often() }));
-                if let Err(failure) = worked.unwrap_or_else(|panic| Err(Failure::of_panic(&*panic))) {
+                if let Err(failure) = caught(|| if number < BUSY { pusher.work() } else { pusher.return_often() }) {
                     scene.fails(failure);
                 }
                 pusher.rest();
             });
         }
         // A scope ends only when its threads have, so what goes wrong here must stop them.
-        let collected = catch_unwind(AssertUnwindSafe(|| {
+        let collected = caught(|| {
             while !clock.is_over(scene.counts.requests.load(Ordering::Relaxed)) && !scene.is_over() {
                 let report = server.collect("now=1");
                 let number = |name: &str| report[name].as_u64().unwrap_or_default();
@@ -184,9 +176,10 @@ fn play(plan: &Plan, files: bool, sums: &mut Sums) -> Result<()> {
                 sums.bytes += number("bytes");
                 took_something += u64::from(number("blobs") > 0);
             }
-        }));
+            Ok(())
+        });
         scene.stop.store(true, Ordering::Relaxed);
-        collected.unwrap_or_else(|panic| scene.fails(Failure::of_panic(&*panic)));
+        collected.unwrap_or_else(|failure| scene.fails(failure));
     });
     let c = &scene.counts;
     let counters = [&c.requests, &c.pushes, &c.skipped, &c.mounted, &c.uploaded, &c.slow, &c.returned];

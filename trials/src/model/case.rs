@@ -1,6 +1,5 @@
 //! A case: how a server is set up, and what one client does with it. One that failed is made as small as it can be, and kept.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use super::op::{Choice, Op};
 use super::player::Player;
 use super::state::Is;
 use crate::client::Answers;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Result, caught};
 
 /// The repositories of a case.
 const NAMES: [&str; 3] = ["a", "b/c", "d/e/f"];
@@ -126,12 +125,8 @@ impl Case {
     /// The first answer that is another than it must be.
     pub fn play(&self, content: &Content, launch: &Launch) -> std::result::Result<Played, Broken> {
         let mut after = 0;
-        let played = catch_unwind(AssertUnwindSafe(|| Stage::new(self, content, launch).play(&self.ops, &mut after)));
-        match played {
-            Ok(Ok(played)) => Ok(played),
-            Ok(Err(failure)) => Err(Broken { failure, after }),
-            Err(panic) => Err(Broken { failure: Failure::of_panic(&*panic), after }),
-        }
+        let played = caught(|| Stage::new(self, content, launch).play(&self.ops, &mut after));
+        played.map_err(|failure| Broken { failure, after })
     }
 
     /// A case that fails as well, with as few operations as can be found in a minute: pieces are left out for as long as it fails without them.

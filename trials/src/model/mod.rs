@@ -15,12 +15,10 @@ mod player;
 mod state;
 mod uploads;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 pub use content::Content;
 
 use crate::failure::{Failure, Result};
-use crate::plan::{Found, Plan, Report};
+use crate::plan::{Clock, Plan, Report};
 use case::{Case, Played};
 
 /// Operations of one case.
@@ -31,20 +29,14 @@ const LENGTH: usize = 300;
 /// # Errors
 /// None: whatever goes wrong is found.
 pub fn run(plan: &Plan) -> Result<Report> {
-    let (clock, content) = (plan.clock(), Content::new());
+    let content = Content::new();
     let mut report = Report::default();
     let (mut sums, mut rounds) = (Played::default(), 0);
-    for seed in plan.seed.. {
-        let played = match round(seed, plan, &content, &|requests| clock.is_over(requests), &mut sums) {
-            Ok(()) => None,
-            Err(what) => Some(Found { what, seed }),
-        };
+    report.failures = plan.rounds(|seed, clock| {
         rounds += 1;
-        report.failures.extend(played);
-        if clock.is_over(sums.requests) || !report.failures.is_empty() {
-            break;
-        }
-    }
+        round(seed, plan, &content, clock, &mut sums)?;
+        Ok(sums.requests)
+    });
     (report.events, report.faults) = (sums.requests, sums.faults);
     report.figure("rounds", rounds);
     report.figure("answers", &sums.answers);
@@ -53,29 +45,23 @@ pub fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn round(
-    seed: u64,
-    plan: &Plan,
-    content: &Content,
-    is_over: &(dyn Fn(u64) -> bool + Sync),
-    sums: &mut Played,
-) -> std::result::Result<(), String> {
+fn round(seed: u64, plan: &Plan, content: &Content, clock: &Clock, sums: &mut Played) -> Result<()> {
     let case = Case::of_seed(seed, content, LENGTH);
     match case.play(content, &plan.launch) {
         Ok(played) => sums.add(&played),
         Err(broken) => {
             let (least, failure) = case.shrunk(content, &plan.launch, &broken);
-            return Err(format!(
+            return Err(Failure::new(format!(
                 "{}\n\nThe same with {} of {} operations: {failure}\n\nKeep it as a file in trials/regressions:\n{}",
                 broken.failure,
                 least.ops.len(),
                 broken.after,
                 least.text()
-            ));
+            )));
         }
     }
     let so_far = sums.requests;
-    let crowd = AssertUnwindSafe(|| crowd::play(seed, content, &plan.launch, &|requests| is_over(so_far + requests)));
-    let played = catch_unwind(crowd).unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
-    played.map(|played| sums.add(&played)).map_err(|failure| failure.to_string())
+    let played = crowd::play(seed, content, &plan.launch, &|requests| clock.is_over(so_far + requests))?;
+    sums.add(&played);
+    Ok(())
 }

@@ -61,21 +61,81 @@ pub struct Node {
     pub modified: (i64, u32),
 }
 
-/// The bytes of a file.
-#[derive(Clone, Debug, Default)]
-pub struct Bytes {
-    current: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Write>,
+/// Content as programs see it, as it would be after a cut, and what was done to it since its last sync.
+#[derive(Clone, Debug)]
+pub struct Kept<C: Change> {
+    current: C::Content,
+    durable: C::Content,
+    pending: Vec<C>,
 }
 
+/// One step by which content changes.
+pub trait Change: Clone {
+    /// What it changes.
+    type Content: Clone + Default;
+
+    /// Takes the step.
+    fn apply(&self, content: &mut Self::Content);
+
+    /// What may be left of it when the power goes in the middle; all of what is one step for a disk.
+    fn torn(&self, _random: &mut Rng) -> Vec<Self> {
+        vec![self.clone()]
+    }
+}
+
+impl<C: Change> Default for Kept<C> {
+    fn default() -> Self {
+        Self { current: C::Content::default(), durable: C::Content::default(), pending: Vec::new() }
+    }
+}
+
+impl<C: Change> Kept<C> {
+    /// As programs see it.
+    pub fn now(&self) -> &C::Content {
+        &self.current
+    }
+
+    fn change(&mut self, change: C) {
+        change.apply(&mut self.current);
+        self.pending.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    fn after_cut(&self, random: &mut Rng, habit: Habit) -> Self {
+        let mut left = self.durable.clone();
+        for change in &self.pending {
+            match habit.of(random) {
+                Fate::Lost => {}
+                Fate::Whole => change.apply(&mut left),
+                Fate::Torn => change.torn(random).iter().for_each(|part| part.apply(&mut left)),
+            }
+        }
+        Self { current: left.clone(), durable: left, pending: Vec::new() }
+    }
+}
+
+/// The bytes of a file.
+pub type Bytes = Kept<Write>;
+/// The names in a folder, and what they lead to.
+pub type Names = Kept<Naming>;
+
+/// A change of a file's bytes.
 #[derive(Clone, Debug)]
-enum Write {
+pub enum Write {
+    /// Bytes from an offset on.
     At(usize, Vec<u8>),
+    /// Another length.
     Length(usize),
 }
 
-impl Write {
+impl Change for Write {
+    type Content = Vec<u8>;
+
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Length(length) => bytes.resize(*length, 0),
@@ -88,7 +148,6 @@ impl Write {
         }
     }
 
-    /// What may be left of it.
     fn torn(&self, random: &mut Rng) -> Vec<Self> {
         match self {
             Self::Length(_) => vec![self.clone()],
@@ -108,53 +167,20 @@ impl Write {
     }
 }
 
-impl Bytes {
-    fn change(&mut self, write: Write) {
-        write.apply(&mut self.current);
-        self.pending.push(write);
-    }
-
-    fn sync(&mut self) {
-        for write in self.pending.drain(..) {
-            write.apply(&mut self.durable);
-        }
-    }
-
-    /// How long it is now.
-    pub fn length(&self) -> usize {
-        self.current.len()
-    }
-
-    fn after_cut(&self, random: &mut Rng, habit: Habit) -> Self {
-        let mut left = self.durable.clone();
-        for write in &self.pending {
-            match habit.of(random) {
-                Fate::Lost => {}
-                Fate::Whole => write.apply(&mut left),
-                Fate::Torn => write.torn(random).iter().for_each(|part| part.apply(&mut left)),
-            }
-        }
-        Self { current: left.clone(), durable: left, pending: Vec::new() }
-    }
-}
-
-/// The names in a folder.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    current: BTreeMap<OsString, u64>,
-    durable: BTreeMap<OsString, u64>,
-    pending: Vec<Change>,
-}
-
+/// A change of a folder's names.
 #[derive(Clone, Debug)]
-enum Change {
+pub enum Naming {
+    /// A name leads there.
     Set(OsString, u64),
+    /// A name is gone.
     Remove(OsString),
     /// Within the folder, in one step.
     Rename(OsString, OsString, u64),
 }
 
-impl Change {
+impl Change for Naming {
+    type Content = BTreeMap<OsString, u64>;
+
     fn apply(&self, names: &mut BTreeMap<OsString, u64>) {
         match self {
             Self::Set(name, node) => drop(names.insert(name.clone(), *node)),
@@ -164,34 +190,6 @@ impl Change {
                 names.insert(to.clone(), *node);
             }
         }
-    }
-}
-
-impl Names {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.current);
-        self.pending.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
-        }
-    }
-
-    /// What is in it now.
-    pub fn list(&self) -> &BTreeMap<OsString, u64> {
-        &self.current
-    }
-
-    fn after_cut(&self, random: &mut Rng, habit: Habit) -> Self {
-        let mut left = self.durable.clone();
-        for change in &self.pending {
-            if habit.of(random) != Fate::Lost {
-                change.apply(&mut left);
-            }
-        }
-        Self { current: left.clone(), durable: left, pending: Vec::new() }
     }
 }
 
@@ -348,7 +346,7 @@ impl Disk {
             return Err(Refused::Exists);
         }
         let number = self.next;
-        self.names(folder)?.change(Change::Set(name.to_owned(), number));
+        self.names(folder)?.change(Naming::Set(name.to_owned(), number));
         self.next += 1;
         self.nodes.insert(number, node);
         Ok(number)
@@ -359,7 +357,7 @@ impl Disk {
         if self.find(folder, name).is_ok() {
             return Err(Refused::Exists);
         }
-        self.names(folder)?.change(Change::Set(name.to_owned(), number));
+        self.names(folder)?.change(Naming::Set(name.to_owned(), number));
         self.node_mut(number)?.links += 1;
         Ok(())
     }
@@ -372,7 +370,7 @@ impl Disk {
         {
             return Err(Refused::NotEmpty);
         }
-        self.names(folder)?.change(Change::Remove(name.to_owned()));
+        self.names(folder)?.change(Naming::Remove(name.to_owned()));
         let node = self.node_mut(number)?;
         node.links = node.links.saturating_sub(1);
         Ok(())
@@ -391,10 +389,10 @@ impl Disk {
             Err(_) => {}
         }
         if from == to {
-            self.names(from)?.change(Change::Rename(name.to_owned(), new.to_owned(), number));
+            self.names(from)?.change(Naming::Rename(name.to_owned(), new.to_owned(), number));
         } else {
-            self.names(to)?.change(Change::Set(new.to_owned(), number));
-            self.names(from)?.change(Change::Remove(name.to_owned()));
+            self.names(to)?.change(Naming::Set(new.to_owned(), number));
+            self.names(from)?.change(Naming::Remove(name.to_owned()));
         }
         Ok(())
     }
@@ -402,7 +400,8 @@ impl Disk {
     /// Part of a file.
     pub fn read(&self, number: u64, offset: usize, length: usize) -> Outcome<&[u8]> {
         match &self.node(number)?.kind {
-            Kind::File(Bytes { current, .. }) => {
+            Kind::File(bytes) => {
+                let current = bytes.now();
                 let begin = offset.min(current.len());
                 Ok(&current[begin..offset.saturating_add(length).clamp(begin, current.len())])
             }
@@ -447,7 +446,7 @@ mod tests {
         let look = |seed| {
             let disk = disk.after_cut(&mut Rng::with_seed(seed));
             let Kind::Folder(names) = &disk.nodes[&ROOT].kind else { panic!() };
-            names.list().iter().map(|(name, node)| (name.clone(), disk.read(*node, 0, 1 << 20).unwrap().to_vec())).collect()
+            names.now().iter().map(|(name, node)| (name.clone(), disk.read(*node, 0, 1 << 20).unwrap().to_vec())).collect()
         };
         (0..200).map(look).collect()
     }

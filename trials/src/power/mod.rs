@@ -8,18 +8,16 @@ mod mount;
 mod pusher;
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use rustix::process::{Pid, Signal, kill_process};
 use wharf_tests::{Config, Launch, Server, sha256};
 
-use crate::failure::{Failure, Result};
-use crate::plan::{Clock, Found, Plan, Report};
+use crate::failure::{Context, Failure, Result};
+use crate::plan::{Clock, Plan, Report};
 
 use disk::Disk;
 use mount::Mounted;
@@ -48,20 +46,17 @@ struct Sums {
 /// # Errors
 /// None: whatever goes wrong is found.
 pub fn run(plan: &Plan) -> Result<Report> {
-    let clock = plan.clock();
     let (mut report, mut sums) = (Report::default(), Sums::default());
-    for seed in plan.seed.. {
-        let history = AssertUnwindSafe(|| one_history(seed, &plan.launch, &clock, &mut sums));
-        if let Err(panic) = catch_unwind(history) {
-            report.failures.push(Found { what: Failure::of_panic(&*panic).to_string(), seed });
-        } else if sums.acknowledged < 5 * sums.cuts {
-            let what = format!("that tried nothing: {} requests were acknowledged before {} cuts", sums.acknowledged, sums.cuts);
-            report.failures.push(Found { what, seed });
+    report.failures = plan.rounds(|seed, clock| {
+        one_history(seed, &plan.launch, clock, &mut sums)?;
+        let Sums { cuts, acknowledged, .. } = sums;
+        if acknowledged < 5 * cuts {
+            return Err(Failure::new(format!(
+                "that tried nothing: {acknowledged} requests were acknowledged before {cuts} cuts"
+            )));
         }
-        if clock.is_over(sums.acknowledged) || !report.failures.is_empty() {
-            break;
-        }
-    }
+        Ok(acknowledged)
+    });
     report.events = sums.acknowledged;
     report.faults = sums.cuts;
     report.figure("syncs", sums.syncs);
@@ -80,7 +75,7 @@ fn config() -> Config {
 }
 
 /// A disk from its first start on, until it was cut off so many times.
-fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) {
+fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) -> Result<()> {
     let mut random = Rng::with_seed(seed);
     let images = Images::new(&mut random);
     let mut pushers: Vec<Pusher> = (0..PUSHERS).map(|number| Pusher::new(number, random.fork())).collect();
@@ -89,7 +84,7 @@ fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) {
     let mut disk = Disk::new(uid, gid);
     for cut in 0..CUTS {
         if cut > 0 && clock.is_over(sums.acknowledged) {
-            return;
+            return Ok(());
         }
         let told = format!("seed {seed}, cut {cut}");
         let (mounted, server) = power_on(disk, folder.path(), launch, sums);
@@ -98,7 +93,7 @@ fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) {
         }
         let stop = AtomicBool::new(false);
         let lived = Duration::from_millis(random.u64(20..900));
-        let acknowledged: u64 = std::thread::scope(|scope| {
+        let acknowledged: Result<u64> = std::thread::scope(|scope| {
             let working: Vec<_> = pushers
                 .iter_mut()
                 .map(|pusher| {
@@ -110,11 +105,11 @@ fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) {
             mounted.cut();
             stop.store(true, Ordering::Relaxed);
             // Until then it may answer from memory, and complain of its disk.
-            kill(&server);
-            working.into_iter().map(|pusher| pusher.join().unwrap_or_else(|_| panic!("{told}: a pusher panicked"))).sum()
+            server.kill_now();
+            working.into_iter().map(|pusher| pusher.join().map_err(|panic| Failure::of_panic(&*panic))).sum()
         });
         sums.cuts += 1;
-        sums.acknowledged += acknowledged;
+        sums.acknowledged += acknowledged.context(&told)?;
         sums.unsynced += mounted.look(Disk::unsynced) as u64;
         sums.syncs += mounted.look(Disk::syncs);
         drop(server);
@@ -129,12 +124,7 @@ fn one_history(seed: u64, launch: &Launch, clock: &Clock, sums: &mut Sums) {
     nothing_is_left_over(&server, &pushers, &images, &told);
     drop(server);
     drop(mounted);
-}
-
-/// Kills the process, which others may be talking to.
-fn kill(server: &Server) {
-    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, Signal::KILL).expect("kill the server");
+    Ok(())
 }
 
 fn power_on(disk: Disk, folder: &Path, launch: &Launch, sums: &mut Sums) -> (Mounted, Server) {

@@ -83,7 +83,7 @@ fn kind(node: &Node) -> FileType {
 
 fn attributes(number: u64, node: &Node) -> FileAttr {
     let size = match &node.kind {
-        Kind::File(bytes) => bytes.length() as u64,
+        Kind::File(bytes) => bytes.now().len() as u64,
         Kind::Link(target) => target.as_os_str().len() as u64,
         _ => 0,
     };
@@ -246,9 +246,8 @@ impl Filesystem for Served {
 
     fn create(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _flags: i32, reply: ReplyCreate) {
         let node = new_node(request, Kind::File(Bytes::default()), 0o100_000 | mode & 0o7777 & !umask);
-        let attributes_of = attributes;
         let mut disk = self.0.lock();
-        let made = disk.make(parent.0, name, node).and_then(|number| Ok(attributes_of(number, disk.node(number)?)));
+        let made = disk.make(parent.0, name, node).and_then(|number| Ok(attributes(number, disk.node(number)?)));
         match made {
             Ok(found) => reply.created(&KEPT, &found, Generation(0), FileHandle(0), FopenFlags::empty()),
             Err(refused) => reply.error(refused.into()),
@@ -305,7 +304,7 @@ impl Filesystem for Served {
     fn readdir(&self, _request: &Request, number: INodeNo, _file: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let disk = self.0.lock();
         let names = match disk.node(number.0) {
-            Ok(Node { kind: Kind::Folder(names), .. }) => names.list(),
+            Ok(Node { kind: Kind::Folder(names), .. }) => names.now(),
             Ok(_) => return reply.error(Errno::ENOTDIR),
             Err(refused) => return reply.error(refused.into()),
         };
