@@ -1,5 +1,6 @@
 //! Repository names, tags, and the `<tag-or-digest>` of a manifest address.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,7 +14,8 @@ const TAG_MAX: usize = 128;
 
 /// A repository name: components of lower-case letters and digits, with `.`, `_`, `__` or dashes between them, joined by `/`; at
 /// most 255 bytes (distribution-spec, "Pulling manifests").
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RepositoryName(Box<str>);
 
 /// Why a text is not a repository name.
@@ -66,6 +68,20 @@ impl FromStr for RepositoryName {
     }
 }
 
+impl TryFrom<String> for RepositoryName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RepositoryName> for String {
+    fn from(name: RepositoryName) -> Self {
+        name.0.into()
+    }
+}
+
 impl fmt::Display for RepositoryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -73,7 +89,8 @@ impl fmt::Display for RepositoryName {
 }
 
 /// A tag: a letter, digit or `_`, then up to 127 of these and `.` and `-` (distribution-spec, "Pulling manifests").
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Tag(Box<str>);
 
 /// The text is not a tag.
@@ -108,6 +125,20 @@ impl FromStr for Tag {
             }
             _ => Err(TagError),
         }
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = TagError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Tag> for String {
+    fn from(name: Tag) -> Self {
+        name.0.into()
     }
 }
 

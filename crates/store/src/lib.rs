@@ -9,9 +9,11 @@
 //! * Collection runs beside pushes. What a caller was told exists ([`Store::leased_blob`], [`Store::mount`], a finished upload) stays for a lease's time.
 //! * What came from an upstream is kept for as long as there is room for it, and never replaces what was pushed.
 //! * Memory does not grow with the size of a blob, and nothing is scanned before the store can answer.
+pub mod backup;
 mod blobs;
 mod cache;
 mod cached;
+mod check;
 mod collect;
 #[doc(hidden)]
 pub mod conformance;
@@ -23,23 +25,29 @@ mod leases;
 pub mod lock;
 mod maintain;
 mod options;
+<<<<<<< HEAD
 #[cfg(feature = "planted")]
 mod planted;
+=======
+mod repair;
+>>>>>>> 32f301c (Work in progress: rules of check, repair and backup)
 mod scrub;
 mod store;
 mod time;
 mod uploads;
 
 pub use blobs::{BlobStore, Content, Feed, Files, Location, Staging};
+pub use check::{CheckError, Finding, Kind, Report, Seen, Watcher, check};
 pub use collect::{CollectOptions, Collected, Held, Progress};
 pub use error::{Result, StoreError};
 pub use index::{
     BlobDeletion, BlobRecord, Cached, CachedContent, CachedKind, Change, Condition, Evicted, Index, ManifestDeletion,
-    ManifestRecord, NewBlob, NewManifest, Origin, Page, Place, PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob,
+    ManifestRecord, Mend, NewBlob, NewManifest, Origin, Page, Place, PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob,
     UploadRow, Use,
 };
 pub use kept::Kept;
 pub use options::Options;
+pub use repair::Repair;
 pub use scrub::Scrubbed;
 pub use store::{Blob, Done, Manifest, Store};
 pub use time::Timestamp;

@@ -30,6 +30,22 @@ pub enum State {
     Stopping,
     /// No server, but a collection.
     Collecting,
+    /// No server, but a repair of what a check has found.
+    Repairing,
+    /// No server, but a backup that is being brought back.
+    Restoring,
+}
+
+impl State {
+    /// What a command does with the folder while no server has it; `None` for a server.
+    pub fn upkeep(self) -> Option<&'static str> {
+        match self {
+            Self::Starting | Self::Serving | Self::Stopping => None,
+            Self::Collecting => Some("collection"),
+            Self::Repairing => Some("repair"),
+            Self::Restoring => Some("restore"),
+        }
+    }
 }
 
 impl fmt::Display for State {
@@ -39,6 +55,8 @@ impl fmt::Display for State {
             Self::Serving => "serving",
             Self::Stopping => "stopping",
             Self::Collecting => "collecting",
+            Self::Repairing => "repairing",
+            Self::Restoring => "restoring",
         })
     }
 }

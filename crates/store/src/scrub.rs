@@ -25,29 +25,49 @@ pub struct Scrubbed {
     pub damaged: u64,
 }
 
+/// What became of reading one blob again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scrub {
+    /// It is what it should be.
+    Sound,
+    /// It is not, and was put aside.
+    Damaged,
+    /// It was collected meanwhile.
+    Gone,
+}
+
 impl Store {
     /// Verifies some of the blobs that were not verified for the longest time; none when all were, within the configured time.
     pub async fn scrub_once(&self) -> Result<Scrubbed> {
         let Some(every) = self.options.scrub_every else { return Ok(Scrubbed::default()) };
         let mut scrubbed = Scrubbed::default();
         for record in self.index.unverified(Timestamp::now().before(every), TURN).await? {
-            match self.is_sound(&record).await {
-                Ok(true) => {
+            match self.scrub(&record, self.options.scrub_rate.max(1)).await {
+                Ok(Scrub::Sound) => {
                     self.index.verified(&record).await?;
                     scrubbed.sound += 1;
                 }
-                // It may have been collected while it was read.
-                Ok(false) if self.is_known(&record).await? => {
-                    self.damage(&record, "found by reading it again").await;
-                    scrubbed.damaged += 1;
-                }
-                Ok(false) => {}
+                Ok(Scrub::Damaged) => scrubbed.damaged += 1,
+                Ok(Scrub::Gone) => {}
                 // That it cannot be opened now says nothing of its content, and must not keep the others from being verified.
                 Err(error) => tracing::warn!(digest = %record.sha256, %error, "cannot verify a blob"),
             }
         }
         self.done.lock().scrubbed += scrubbed.sound + scrubbed.damaged;
         Ok(scrubbed)
+    }
+
+    /// Reads a blob at no more than `rate` bytes a second, and puts it aside when it is not what it should be.
+    pub(crate) async fn scrub(&self, record: &BlobRecord, rate: u64) -> Result<Scrub> {
+        if self.is_sound(record, rate).await? {
+            return Ok(Scrub::Sound);
+        }
+        // It may have been collected while it was read.
+        if !self.is_known(record).await? {
+            return Ok(Scrub::Gone);
+        }
+        self.damage(record, "found by reading it again").await;
+        Ok(Scrub::Damaged)
     }
 
     /// Whether the blob is still where it was found.
@@ -58,7 +78,8 @@ impl Store {
         }
     }
 
-    async fn is_sound(&self, record: &BlobRecord) -> Result<bool> {
+    /// Whether a blob's bytes are those that it should have.
+    pub(crate) async fn is_sound(&self, record: &BlobRecord, rate: u64) -> Result<bool> {
         let location = match &record.place {
             Place::Index(bytes) => return Ok(Digest::sha256(bytes) == record.sha256),
             Place::Store(location) => location,
@@ -70,7 +91,7 @@ impl Store {
                 hasher.update(&bytes);
                 Ok(hasher)
             }
-            Content::File { file, size } => hash_slowly(&file, size, self.options.scrub_rate.max(1)).await,
+            Content::File { file, size } => hash_slowly(&file, size, rate).await,
         };
         match hashed {
             Ok(hasher) => Ok(hasher.digest(Algorithm::Sha256) == Some(record.sha256)),

@@ -118,20 +118,17 @@ impl Instance {
     }
 
     /// As [`settled_holder`](Self::settled_holder), waiting also for those who are about to let go of the storage: a server
-    /// that stops, and a collection without one. Fails when that takes too long.
+    /// that stops, and a collection, repair or restore without one. Fails when that takes too long.
     pub fn server_or_nobody(&self, settle: Duration) -> Result<Option<Holder>, Failure> {
         let patience = self.config.http.drain_timeout + LETTING_GO;
         let until = Instant::now() + patience;
         let mut said = false;
         loop {
             let holder = match self.settled_holder(settle)? {
-                Some(holder) if matches!(holder.state, State::Stopping | State::Collecting) => holder,
+                Some(holder) if holder.state == State::Stopping || holder.state.upkeep().is_some() => holder,
                 server_or_nobody => return Ok(server_or_nobody),
             };
-            let (pid, what) = match holder.state {
-                State::Collecting => (holder.pid, "collection"),
-                _ => (holder.pid, "registry that is stopping"),
-            };
+            let (pid, what) = (holder.pid, holder.state.upkeep().unwrap_or("registry that is stopping"));
             if Instant::now() > until {
                 let seconds = patience.as_secs();
                 return Err(Failure::new(format!("the storage is still in use by a {what} (pid {pid}) after {seconds} s"))

@@ -19,7 +19,7 @@ use super::{BlobStore, Content, Feed, Location, Staging};
 use crate::{Result, StoreError, Timestamp};
 
 /// An empty file that says that this is the folder of blobs, and not the empty place where it is mounted.
-const MARK: &str = ".wharf";
+pub(crate) const MARK: &str = ".wharf";
 /// Files in one folder before the next is begun. Folders of this size stay quick on every file system.
 const FOLDER_SIZE: u32 = 1_000;
 /// Folders; with a thousand files a turn, sixteen million objects have four turns each.

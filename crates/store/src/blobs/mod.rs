@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::{Result, Timestamp};
 
 pub use files::Files;
+pub(crate) use files::MARK;
 
 /// The place of one stored object. New for every upload and never used again, so deleting an old object cannot hit a newer one with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,6 +14,7 @@ use crate::{Location, Result, Timestamp, UploadId};
 
 pub use cached::{Cached, CachedContent, CachedKind, Evicted, Origin, Use};
 pub use sqlite::Sqlite;
+pub(crate) use sqlite::{APPLICATION_ID, SCHEMA_VERSION, digest};
 
 /// Where a blob's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +300,50 @@ pub struct UnnamedBlob {
     pub held_by: u64,
 }
 
+/// Something of the index to be put right ([`crate::Repair`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// A blob whose bytes the index keeps, and which are not those: it is damaged.
+    PutAside {
+        /// SHA-256.
+        digest: Digest,
+    },
+    /// A blob that is here is held by a repository that names it.
+    Link {
+        /// The repository.
+        repository: RepositoryName,
+        /// The blob.
+        digest: Digest,
+    },
+    /// A manifest with other bytes than its digest says goes, with its tags.
+    RemoveManifest {
+        /// The repository.
+        repository: RepositoryName,
+        /// SHA-256.
+        digest: Digest,
+    },
+    /// What is noted of a manifest is what its bytes say.
+    Derive {
+        /// The repository.
+        repository: RepositoryName,
+        /// SHA-256.
+        digest: Digest,
+    },
+    /// A tag without a manifest goes.
+    RemoveTag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// Rows that belong to rows that are gone go; repositories without a name get one.
+    RemoveOrphans,
+    /// Counts of repositories are those of their content.
+    Recount,
+    /// What lookups go by is made anew.
+    Reindex,
+}
+
 /// Keeps the index. Every method is one transaction: seen whole or not at all. A method that changes something returns after its change is durable, where it
 /// does not say otherwise.
 #[async_trait]
@@ -426,6 +471,9 @@ pub trait Index: Send + Sync + 'static {
     async fn verified(&self, record: &BlobRecord) -> Result<()>;
     /// Notes that a blob's content is wrong: it is refused from now on, until the same content is pushed again.
     async fn damaged(&self, record: &BlobRecord) -> Result<()>;
+
+    /// Puts something right, if another look within the transaction shows that it is wrong. Answers what was done, in words; `None` when nothing had to be.
+    async fn mend(&self, mend: Mend) -> Result<Option<String>>;
 
     /// Notes that the server is alive.
     async fn beat(&self) -> Result<()>;

@@ -58,9 +58,9 @@ fn not_running(instance: &Instance, holder: Option<&Holder>, as_json: bool) -> R
         ui::print_json(&json!({ "running": false, "state": state, "pid": pid, "storage": storage }))?;
     } else {
         let pid = pid.unwrap_or_default();
-        ui::print(match state {
-            Some(State::Collecting) => format!("Registry: not running; a collection is under way (pid {pid})\n"),
-            Some(_) => format!("Registry: stopping (pid {pid})\n"),
+        ui::print(match state.map(State::upkeep) {
+            Some(Some(work)) => format!("Registry: not running; a {work} is under way (pid {pid})\n"),
+            Some(None) => format!("Registry: stopping (pid {pid})\n"),
             None => "Registry: not running\n".to_owned(),
         })?;
     }

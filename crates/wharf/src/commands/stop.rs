@@ -21,12 +21,14 @@ const QUIET: Duration = Duration::from_secs(2);
 pub fn run(settings: &Settings, options: &Stop) -> Result<ExitCode, Failure> {
     let instance = Instance::existing(settings, options.selected.config.as_deref())?;
     let holder = match instance.settled_holder(SETTLE)? {
-        // A collection is nobody's server, and is not cut off as one.
-        Some(holder) if holder.state == State::Collecting => {
-            ui::say(format_args!("Registry not running; a collection is under way (pid {})", holder.pid));
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(holder) => holder,
+        Some(holder) => match holder.state.upkeep() {
+            // It is nobody's server, and is not cut off as one.
+            Some(work) => {
+                ui::say(format_args!("Registry not running; a {work} is under way (pid {})", holder.pid));
+                return Ok(ExitCode::SUCCESS);
+            }
+            None => holder,
+        },
         None => {
             // Left by a server that was killed.
             let _ = fs::remove_file(instance.pid_file());

@@ -155,6 +155,13 @@ fn keep(connection: &Connection, id: i64, place: &Place) -> rusqlite::Result<()>
     }
 }
 
+/// Lets a repository hold a blob that is here and sound. Answers whether it did not before.
+pub(super) fn hold(connection: &Connection, repository: &RepositoryName, digest: &Digest) -> rusqlite::Result<bool> {
+    let Some(row) = by_digest(connection, digest)?.filter(|row| !row.damaged) else { return Ok(false) };
+    let (id, record) = (row.id, row.record(connection)?);
+    Ok(link(connection, repository, id, &record, "", "blob.link", Timestamp::now())?.1)
+}
+
 /// Links a blob into a repository. Answers the repository's row, and whether the link is new.
 fn link(
     connection: &Connection,
@@ -277,11 +284,20 @@ pub(super) fn verified(connection: &Connection, record: &BlobRecord) -> rusqlite
 }
 
 pub(super) fn damaged(connection: &Connection, record: &BlobRecord) -> rusqlite::Result<()> {
+    mark_damaged(connection, &record.sha256, column(&record.place))
+}
+
+/// As [`damaged`], for a blob whose bytes are, or were, in the index.
+pub(super) fn damaged_here(connection: &Connection, sha256: &Digest) -> rusqlite::Result<()> {
+    mark_damaged(connection, sha256, None)
+}
+
+fn mark_damaged(connection: &Connection, sha256: &Digest, location: Option<&str>) -> rusqlite::Result<()> {
     let marked = connection
         .prepare_cached("UPDATE blobs SET damaged = 1 WHERE sha256 = ?1 AND location IS ?2")?
-        .execute((record.sha256.hash(), column(&record.place)))?;
+        .execute((sha256.hash(), location))?;
     if marked > 0 {
-        let entry = Entry { action: "blob.damaged", repository: "", tag: None, digest: Some(&record.sha256) };
+        let entry = Entry { action: "blob.damaged", repository: "", tag: None, digest: Some(sha256) };
         log(connection, "", Timestamp::now(), &entry)?;
     }
     Ok(())

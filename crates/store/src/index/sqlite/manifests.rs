@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
-use wharf_oci::{Algorithm, Digest, Need, Reference, RepositoryName, Tag};
+use wharf_oci::{Algorithm, Digest, Manifest, Need, Reference, RepositoryName, Tag};
 
 use super::{
     Entry, blobs, cached, collection, digest as digest_column, ensure_repository, log, make_collectable, repository_id, signed,
@@ -191,11 +191,7 @@ fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Times
             &manifest.annotations,
             now.0,
         ))?;
-    let mut names = connection
-        .prepare_cached("INSERT OR IGNORE INTO manifest_references (repository_id, digest, manifest_id) VALUES (?1, ?2, ?3)")?;
-    for reference in &manifest.references {
-        names.execute((repository, reference.digest.hash(), id))?;
-    }
+    note_names(connection, repository, id, manifest)?;
     connection
         .prepare_cached("UPDATE repositories SET manifests = manifests + 1, bytes = bytes + ?2 WHERE id = ?1")?
         .execute((repository, signed(new.bytes.len() as u64)))?;
@@ -206,6 +202,13 @@ fn store(connection: &Connection, repository: i64, new: &NewManifest, now: Times
     let entry = Entry { action, repository: new.repository.as_str(), tag: None, digest: Some(&new.sha256) };
     log(connection, &new.actor, now, &entry)?;
     Ok(id)
+}
+
+/// Notes what a manifest names.
+pub(super) fn note_names(connection: &Connection, repository: i64, id: i64, manifest: &Manifest) -> rusqlite::Result<()> {
+    let mut names = connection
+        .prepare_cached("INSERT OR IGNORE INTO manifest_references (repository_id, digest, manifest_id) VALUES (?1, ?2, ?3)")?;
+    manifest.references.iter().try_for_each(|reference| names.execute((repository, reference.digest.hash(), id)).map(drop))
 }
 
 /// Makes a tag point at a manifest. The one it pointed at before is let go.

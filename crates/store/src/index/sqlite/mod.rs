@@ -9,6 +9,7 @@ mod collection;
 mod facts;
 mod listings;
 mod manifests;
+mod mend;
 mod readers;
 mod uploads;
 mod writer;
@@ -22,8 +23,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use wharf_oci::{Digest, Reference, RepositoryName, Tag};
 
 use super::{
-    BlobDeletion, BlobRecord, CachedContent, Change, Evicted, Index, ManifestDeletion, ManifestRecord, NewBlob, NewManifest,
-    Page, PutOutcome, Referrer, Totals, UnheldManifest, UnnamedBlob, UploadRow, Use,
+    BlobDeletion, BlobRecord, CachedContent, Change, Evicted, Index, ManifestDeletion, ManifestRecord, Mend, NewBlob,
+    NewManifest, Page, PutOutcome, Referrer, Totals, UnheldManifest, UnnamedBlob, UploadRow, Use,
 };
 use crate::{Location, Result, StoreError, Timestamp, UploadId};
 
@@ -32,9 +33,11 @@ use readers::Readers;
 use writer::{Kind, Writer};
 
 /// Written into the file's header, so that `file` and we know whose it is: "Whrf".
-const APPLICATION_ID: i32 = 0x5768_7266;
+pub(crate) const APPLICATION_ID: i32 = 0x5768_7266;
 /// The schema, step by step. A file notes in `user_version` how many of them it has; those that it lacks are taken when it is opened.
 const SCHEMA: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+/// How many there are: what a file that is up to date says.
+pub(crate) const SCHEMA_VERSION: usize = SCHEMA.len();
 
 /// Marks of the collector noted in one transaction.
 const MARKS: usize = 512;
@@ -175,7 +178,7 @@ fn log(connection: &Connection, actor: &str, now: Timestamp, entry: &Entry<'_>) 
 }
 
 /// A digest out of a column.
-fn digest(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+pub(crate) fn digest(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Digest> {
     let bytes = row.get_ref(column)?.as_blob()?;
     Digest::from_hash_of_any_length(bytes).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, bytes.len() as i64))
 }
@@ -429,6 +432,10 @@ impl Index for Sqlite {
     async fn damaged(&self, record: &BlobRecord) -> Result<()> {
         let record = record.clone();
         self.writer.call(Kind::Durable, "noting a damaged blob", move |connection| blobs::damaged(connection, &record)).await
+    }
+
+    async fn mend(&self, mend: Mend) -> Result<Option<String>> {
+        self.writer.call(Kind::Freeing, "mending the index", move |connection| mend::mend(connection, &mend)).await
     }
 
     async fn beat(&self) -> Result<()> {

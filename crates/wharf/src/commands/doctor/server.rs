@@ -46,8 +46,10 @@ pub fn checks(settings: &Settings, target: &Target, look: &Look) -> Result<Vec<C
 fn held(target: &Target, holder: &Holder, is_answered: bool) -> Check {
     let (pid, program) = (holder.pid, ui::program());
     let restart = format!("`{program} stop` and `{program} start`");
+    if let Some(work) = holder.state.upkeep() {
+        return Check::none(SUBJECT, format!("a {work} is under way (pid {pid}), and no server"));
+    }
     match holder.state {
-        State::Collecting => return Check::none(SUBJECT, format!("a collection is under way (pid {pid}), and no server")),
         State::Starting => {
             return Check::warning(SUBJECT, format!("the server is starting (pid {pid})"), "try again in a moment");
         }
@@ -58,7 +60,7 @@ fn held(target: &Target, holder: &Holder, is_answered: bool) -> Check {
                 format!("`{program} start` when it has ended"),
             );
         }
-        State::Serving => {}
+        _ => {}
     }
     if !holder.listeners.iter().any(|address| address.port() == target.port()) {
         let elsewhere = holder.listeners.first().map(ToString::to_string).unwrap_or_default();
