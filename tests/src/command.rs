@@ -137,6 +137,13 @@ impl Ran {
         self
     }
 
+    /// Asserts that standard output holds a text.
+    #[track_caller]
+    pub fn tells(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "nothing of {text:?}: {self}");
+        self
+    }
+
     /// Asserts that standard error holds a text nowhere.
     #[track_caller]
     pub fn is_silent_on(self, text: &str) -> Self {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::program::{Launch, Program, read_log, tail};
 use crate::trace::Trace;
-use crate::{Config, Connection, Repo, Request, Response, path_of};
+use crate::{Config, Connection, Ran, Repo, Request, Response, path_of};
 
 /// A running registry with a storage folder of its own. Dropping it kills the process and removes the folder.
 #[derive(Debug)]
@@ -265,10 +265,20 @@ impl Server {
 
     /// Runs `wharf gc` with these arguments on the storage of this server, which may run or not.
     pub fn gc(&self, arguments: &[&str]) -> Output {
+        self.command("gc", arguments).output().expect("run wharf gc")
+    }
+
+    /// Runs a command of the owner on the storage of this server, which may run or not.
+    pub fn owner(&self, command: &str, arguments: &[&str]) -> Ran {
+        let line = format!("{command} {}", arguments.join(" "));
+        Ran::of(line, self.command(command, arguments).output().expect("run wharf"))
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.launch.path);
-        command.arg("gc").arg("--config").arg(self.folder.path().join("config.yml")).args(arguments);
+        command.arg(name).arg("--config").arg(self.folder.path().join("config.yml")).args(arguments);
         command.env_clear().env("HOME", self.folder.path()).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.output().expect("run wharf gc")
+        command
     }
 
     /// The files under ROOT/blobs: finished blobs and unfinished uploads.

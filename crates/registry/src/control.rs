@@ -10,7 +10,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
-use wharf_store::{CollectOptions, Store};
+use wharf_store::{CollectOptions, Repair, Store};
 
 use crate::connection::Shared;
 use crate::metrics;
@@ -42,6 +42,9 @@ fn json_answer(status: StatusCode, value: &Value) -> Answer {
 /// Connections of monitoring at a time; further ones wait.
 const WATCHERS: usize = 64;
 
+/// Bytes of one repair at most. The longest names the repositories that hold a blob.
+const REPAIR_MAX: usize = 16 << 20;
+
 /// What `/status` tells beside the store's own numbers.
 pub(crate) struct Identity {
     pub(crate) listeners: Vec<SocketAddr>,
@@ -58,13 +61,13 @@ pub(crate) async fn serve_owner(shared: Arc<Shared>, identity: Arc<Identity>, li
         let (shared, identity) = (shared.clone(), identity.clone());
         let service = service_fn(move |request| {
             let (shared, identity) = (shared.clone(), identity.clone());
-            async move { Ok::<_, Infallible>(owner(&shared, &identity, &request).await) }
+            async move { Ok::<_, Infallible>(owner(&shared, &identity, request).await) }
         });
         tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
     }
 }
 
-async fn owner(shared: &Arc<Shared>, identity: &Identity, request: &Request<Incoming>) -> Answer {
+async fn owner(shared: &Arc<Shared>, identity: &Identity, request: Request<Incoming>) -> Answer {
     let store = &shared.handlers.store;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => match store.totals().await {
@@ -76,7 +79,24 @@ async fn owner(shared: &Arc<Shared>, identity: &Identity, request: &Request<Inco
             let is_set = |name| query.get(name).is_some_and(|value| matches!(&*value, "1" | "true"));
             collect(shared.clone(), CollectOptions { dry_run: is_set("dry_run"), now: is_set("now") })
         }
+        (&Method::GET, "/writing") => {
+            let places: Vec<_> = store.writing().into_iter().map(|place| place.0).collect();
+            json_answer(StatusCode::OK, &json!({ "locations": places }))
+        }
+        (&Method::POST, "/repair") => repair(store, request.into_body()).await,
         _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing at this address" })),
+    }
+}
+
+/// Carries out the one repair in the body, and answers what was done, or `null` when another look showed no need.
+async fn repair(store: &Store, body: Incoming) -> Answer {
+    let read = Limited::new(body, REPAIR_MAX).collect().await.map(|body| body.to_bytes());
+    let Ok(repair) = read.map_err(drop).and_then(|bytes| serde_json::from_slice::<Repair>(&bytes).map_err(drop)) else {
+        return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": "the body is no repair" }));
+    };
+    match store.repair(repair).await {
+        Ok(done) => json_answer(StatusCode::OK, &json!({ "done": done })),
+        Err(error) => json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
     }
 }
 

@@ -25,12 +25,9 @@ mod leases;
 pub mod lock;
 mod maintain;
 mod options;
-<<<<<<< HEAD
 #[cfg(feature = "planted")]
 mod planted;
-=======
 mod repair;
->>>>>>> 32f301c (Work in progress: rules of check, repair and backup)
 mod scrub;
 mod store;
 mod time;
@@ -42,8 +39,8 @@ pub use collect::{CollectOptions, Collected, Held, Progress};
 pub use error::{Result, StoreError};
 pub use index::{
     BlobDeletion, BlobRecord, Cached, CachedContent, CachedKind, Change, Condition, Evicted, Index, ManifestDeletion,
-    ManifestRecord, Mend, NewBlob, NewManifest, Origin, Page, Place, PutOutcome, Referrer, Sqlite, Totals, UnheldManifest, UnnamedBlob,
-    UploadRow, Use,
+    ManifestRecord, Mend, NewBlob, NewManifest, Origin, Page, Place, PutOutcome, Referrer, Sqlite, Totals, UnheldManifest,
+    UnnamedBlob, UploadRow, Use,
 };
 pub use kept::Kept;
 pub use options::Options;

@@ -1,6 +1,8 @@
 //! Mending what a check has found. Each step looks again before it acts, and takes nothing away that is whole: a damaged file goes to the quarantine, and
 //! so does one that nothing names.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use wharf_oci::{Digest, RepositoryName, Tag};
 
@@ -83,31 +85,36 @@ impl Store {
         done
     }
 
-    async fn repair_once(&self, repair: Repair) -> Result<Option<String>> {
-        match repair {
-            Repair::PutAside { digest, location: Some(location), size } => self.put_aside(digest, location, size).await,
-            Repair::Adopt { digest, location, size, repositories } => self.adopt(digest, location, size, repositories).await,
-            Repair::MoveAway { location } => {
-                let location = Location(location);
-                if !self.is_stray(&location).await? {
-                    return Ok(None);
-                }
-                self.blobs.quarantine(&location).await?;
-                Ok(Some(format!("moved the file blobs/{} to the quarantine", location.0)))
-            }
-            Repair::PutAside { digest, location: None, .. } => self.mend(Mend::PutAside { digest }).await,
-            Repair::Link { repository, digest } => self.mend(Mend::Link { repository, digest }).await,
-            Repair::RemoveManifest { repository, digest } => self.mend(Mend::RemoveManifest { repository, digest }).await,
-            Repair::Derive { repository, digest } => self.mend(Mend::Derive { repository, digest }).await,
-            Repair::RemoveTag { repository, tag } => self.mend(Mend::RemoveTag { repository, tag }).await,
-            Repair::RemoveOrphans => self.mend(Mend::RemoveOrphans).await,
-            Repair::Recount => self.mend(Mend::Recount).await,
-            Repair::Reindex => self.mend(Mend::Reindex).await,
-        }
+    /// Places that uploads are writing to, of which the index may not know yet.
+    pub fn writing(&self) -> HashSet<Location> {
+        self.uploads.locations()
     }
 
-    async fn mend(&self, mend: Mend) -> Result<Option<String>> {
+    async fn repair_once(&self, repair: Repair) -> Result<Option<String>> {
+        let mend = match repair {
+            Repair::PutAside { digest, location: Some(location), size } => return self.put_aside(digest, location, size).await,
+            Repair::Adopt { digest, location, size, repositories } => {
+                return self.adopt(digest, location, size, repositories).await;
+            }
+            Repair::MoveAway { location } => return self.move_away(Location(location)).await,
+            Repair::PutAside { digest, location: None, .. } => Mend::PutAside { digest },
+            Repair::Link { repository, digest } => Mend::Link { repository, digest },
+            Repair::RemoveManifest { repository, digest } => Mend::RemoveManifest { repository, digest },
+            Repair::Derive { repository, digest } => Mend::Derive { repository, digest },
+            Repair::RemoveTag { repository, tag } => Mend::RemoveTag { repository, tag },
+            Repair::RemoveOrphans => Mend::RemoveOrphans,
+            Repair::Recount => Mend::Recount,
+            Repair::Reindex => Mend::Reindex,
+        };
         self.index.mend(mend).await
+    }
+
+    async fn move_away(&self, location: Location) -> Result<Option<String>> {
+        if !self.is_stray(&location).await? {
+            return Ok(None);
+        }
+        self.blobs.quarantine(&location).await?;
+        Ok(Some(format!("moved the file blobs/{} to the quarantine", location.0)))
     }
 
     async fn put_aside(&self, digest: Digest, location: String, size: u64) -> Result<Option<String>> {
@@ -121,7 +128,7 @@ impl Store {
     /// Whether a file is nobody's: no upload writes it, and the index does not know it.
     async fn is_stray(&self, location: &Location) -> Result<bool> {
         // In this order: an upload that ends goes from the one to the other.
-        if self.uploads.locations().contains(location) {
+        if self.writing().contains(location) {
             return Ok(false);
         }
         Ok(!self.index.unknown_locations(vec![location.clone()]).await?.is_empty())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,6 +48,29 @@ pub enum ControlError {
     Runtime(#[source] io::Error),
 }
 
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// How.
+    pub method: Method,
+    /// Path and query.
+    pub target: &'a str,
+    /// What goes with it.
+    pub body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    /// A question.
+    pub fn get(target: &'a str) -> Self {
+        Self { method: Method::GET, target, body: Bytes::new() }
+    }
+
+    /// Something to be done.
+    pub fn post(target: &'a str, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, target, body: body.into() }
+    }
+}
+
 /// Asks `GET /v2/` of the server that listens on `address`, over TLS when it shows a certificate; an error when it does not answer 200
 /// or 401, both of which come from a registry that works.
 pub fn ping(address: SocketAddr, certificate: Option<&Path>) -> Result<(), ControlError> {
@@ -57,11 +80,11 @@ pub fn ping(address: SocketAddr, certificate: Option<&Path>) -> Result<(), Contr
             let stream = TcpStream::connect(address).await.map_err(ControlError::Connect)?;
             let host = address.to_string();
             let answer = match certificate {
-                None => send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await,
+                None => send(stream, Call::get("/v2/"), &host, |_| Ok(())).await,
                 Some(certificate) => {
                     let tls = TlsConnector::from(wharf_client::pinned(certificate).map_err(ControlError::Connect)?);
                     let stream = tls.connect(address.ip().into(), stream).await.map_err(ControlError::Connect)?;
-                    send(stream, Method::GET, "/v2/", &host, |_| Ok(())).await
+                    send(stream, Call::get("/v2/"), &host, |_| Ok(())).await
                 }
             };
             match answer {
@@ -77,8 +100,7 @@ pub fn ping(address: SocketAddr, certificate: Option<&Path>) -> Result<(), Contr
 /// JSON, to `line`.
 pub fn control(
     root: &Path,
-    method: Method,
-    target: &str,
+    call: Call<'_>,
     mut line: impl FnMut(serde_json::Value) -> Result<(), ControlError>,
 ) -> Result<(), ControlError> {
     blocking(async {
@@ -86,7 +108,7 @@ pub fn control(
         let folder = std::fs::File::open(root).map_err(ControlError::Connect)?;
         let path = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd());
         let stream = UnixStream::connect(path).await.map_err(ControlError::Connect)?;
-        send(stream, method, target, "control", |text| line(serde_json::from_slice(text).map_err(ControlError::Line)?)).await
+        send(stream, call, "control", |text| line(serde_json::from_slice(text).map_err(ControlError::Line)?)).await
     })
 }
 
@@ -106,17 +128,16 @@ fn blocking<T>(work: impl Future<Output = Result<T, ControlError>>) -> Result<T,
 /// One request on its own connection. Each non-empty line of a 200's body goes to `line` as it arrives.
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    method: Method,
-    target: &str,
+    call: Call<'_>,
     host: &str,
     mut line: impl FnMut(&[u8]) -> Result<(), ControlError>,
 ) -> Result<(), ControlError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its error reaches the request as well.
     let driver = tokio::spawn(connection);
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.method_mut() = method;
-    *request.uri_mut() = target.parse().unwrap_or_default();
+    let mut request = Request::new(Full::new(call.body));
+    *request.method_mut() = call.method;
+    *request.uri_mut() = call.target.parse().unwrap_or_default();
     if let Ok(host) = host.parse() {
         request.headers_mut().insert(http::header::HOST, host);
     }
@@ -183,7 +204,7 @@ mod tests {
              a\r\n{\"done\":1}\r\n6\r\n\n{\"res\r\na\r\nult\":{}}\n \r\n0\r\n\r\n",
         );
         let mut lines = Vec::new();
-        let asked = control(&root, Method::POST, "/collect?now=1", |line| {
+        let asked = control(&root, Call::post("/collect?now=1", ""), |line| {
             lines.push(line);
             Ok(())
         });
@@ -197,7 +218,7 @@ mod tests {
         let asked = |answer| {
             let root = tempfile::tempdir().unwrap();
             let server = serve(root.path(), answer);
-            let result = control(root.path(), Method::GET, "/status", |_| Ok(()));
+            let result = control(root.path(), Call::get("/status"), |_| Ok(()));
             server.join().unwrap();
             result
         };
@@ -206,7 +227,7 @@ mod tests {
         assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Err(ControlError::Http(_))));
         assert!(matches!(asked("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{"), Err(ControlError::Line(_))));
         let nobody = tempfile::tempdir().unwrap();
-        assert!(matches!(control(nobody.path(), Method::GET, "/", |_| Ok(())), Err(ControlError::Connect(_))));
+        assert!(matches!(control(nobody.path(), Call::get("/"), |_| Ok(())), Err(ControlError::Connect(_))));
     }
 
     #[test]

@@ -16,6 +16,8 @@ const CONFIG_FILE: &str = "registry-config.yml";
 const PID_FILE: &str = "registry.pid";
 /// Everything the background server says.
 const LOG_FILE: &str = "registry.log";
+/// How long a server that is just starting may take to listen.
+pub const SETTLE: Duration = Duration::from_secs(5);
 /// How long whoever is about to let go of the storage may need beyond the time that requests in flight have.
 pub const LETTING_GO: Duration = Duration::from_secs(10);
 

@@ -16,6 +16,7 @@ mod layout_path;
 mod listen;
 mod logging;
 mod notify;
+mod nouns;
 mod origin;
 mod picture;
 mod ports;

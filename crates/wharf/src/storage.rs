@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use wharf_store::lock::{LockError, State, StorageLock};
-use wharf_store::{Options, Store, StoreError};
+use wharf_store::{Options, Store, StoreError, backup};
 
 use crate::config::Config;
 
@@ -34,6 +34,9 @@ pub enum OpenError {
     /// Another server has it.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Something of a backup is missing in it.
+    #[error("a backup was being brought back into the storage folder {0}, and that was interrupted: run `wharf restore` again")]
+    Unfinished(String),
     /// What is in it cannot be used.
     #[error("cannot open the storage {folder}")]
     Store {
@@ -56,7 +59,11 @@ pub fn lock(root: &Path, state: State) -> Result<StorageLock, OpenError> {
     if length > LONGEST_ROOT {
         return Err(OpenError::TooLong { folder: folder(), length });
     }
-    Ok(StorageLock::acquire(root, state)?)
+    let lock = StorageLock::acquire(root, state)?;
+    if state != State::Restoring && backup::is_unfinished(root) {
+        return Err(OpenError::Unfinished(folder()));
+    }
+    Ok(lock)
 }
 
 /// Creates the folder and those above it, where they are missing, so that their names outlast a power cut.

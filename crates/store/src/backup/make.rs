@@ -76,7 +76,8 @@ fn refuse_inside(folder: &Path, storage: &Path) -> Result<(), BackupError> {
     // The folder may be to be made.
     let real = |path: &Path| -> PathBuf {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let known = path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?.to_owned())));
+        let known =
+            path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?.to_owned())));
         known.map_or_else(|| path.clone(), |(above, rest)| above.join(rest))
     };
     let (inner, outer) = (real(folder), real(storage));
@@ -88,7 +89,8 @@ fn refuse_inside(folder: &Path, storage: &Path) -> Result<(), BackupError> {
 
 /// Makes the folder a backup's, and takes it for this process.
 fn prepare(folder: &Path) -> Result<fs::File, BackupError> {
-    let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(BackupError::io("create", path));
+    let make =
+        |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(BackupError::io("create", path));
     make(folder)?;
     let held = hold(folder, FlockOperation::NonBlockingLockExclusive)?;
     let mark = folder.join(MARK);

@@ -174,6 +174,7 @@ fn hold(folder: &Path, how: rustix::fs::FlockOperation) -> Result<std::fs::File,
 
 /// Blobs of an index that are in files and not known to be damaged: place and length.
 fn files_of(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let mut statement = connection.prepare("SELECT location, size FROM blobs WHERE location IS NOT NULL AND NOT damaged ORDER BY location")?;
+    let mut statement =
+        connection.prepare("SELECT location, size FROM blobs WHERE location IS NOT NULL AND NOT damaged ORDER BY location")?;
     statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?.collect()
 }

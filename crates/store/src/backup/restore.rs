@@ -44,7 +44,12 @@ pub fn is_unfinished(root: &Path) -> bool {
 /// Brings a backup back into the storage folder `root`, which must be locked and hold nothing, or what an interrupted restore has left. `beside` are the folders
 /// that were saved with it and are wanted, with the places that they get, which must not hold anything either. Files are copied, never linked, and each is held
 /// against its digest on the way; the index comes last. When it returns, everything is durable.
-pub fn restore(backup: &Backup, root: &Path, beside: &[(&str, PathBuf)], seen: &mut dyn FnMut(Copied)) -> Result<Restored, BackupError> {
+pub fn restore(
+    backup: &Backup,
+    root: &Path,
+    beside: &[(&str, PathBuf)],
+    seen: &mut dyn FnMut(Copied),
+) -> Result<Restored, BackupError> {
     let began = Instant::now();
     let data = backup.data();
     let index = check::open(&data, true)?;
@@ -58,7 +63,12 @@ pub fn restore(backup: &Backup, root: &Path, beside: &[(&str, PathBuf)], seen: &
     }
     let mark = root.join(UNFINISHED);
     let begin = || {
-        OpenOptions::new().write(true).create(true).truncate(true).open(&mark)?.write_all(b"`wharf restore` was interrupted; run it again\n")?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&mark)?
+            .write_all(b"`wharf restore` was interrupted; run it again\n")?;
         File::open(root)?.sync_all()
     };
     begin().map_err(BackupError::io("write", &mark))?;
@@ -88,10 +98,12 @@ fn refuse_occupied(folder: &Path, but: &[&str]) -> Result<(), BackupError> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(BackupError::io("read", folder)(error)),
-        Ok(mut entries) => match entries.any(|entry| entry.is_ok_and(|entry| but.iter().all(|name| entry.file_name() != *name))) {
-            true => Err(BackupError::Occupied(folder.to_owned())),
-            false => Ok(()),
-        },
+        Ok(mut entries) => {
+            match entries.any(|entry| entry.is_ok_and(|entry| but.iter().all(|name| entry.file_name() != *name))) {
+                true => Err(BackupError::Occupied(folder.to_owned())),
+                false => Ok(()),
+            }
+        }
     }
 }
 

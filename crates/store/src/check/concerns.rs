@@ -51,7 +51,8 @@ pub(super) fn of_digests(connection: &Connection, digests: &[Digest]) -> rusqlit
     if !names.is_empty() {
         return Ok(Concerns::of(names));
     }
-    let holders = "SELECT p.name FROM blobs b JOIN repository_blobs l ON l.blob_id = b.id JOIN repositories p ON p.id = l.repository_id
+    let holders =
+        "SELECT p.name FROM blobs b JOIN repository_blobs l ON l.blob_id = b.id JOIN repositories p ON p.id = l.repository_id
                    WHERE b.sha256 = ?1";
     Ok(Concerns::of(self::names(connection, holders, digests)?))
 }

@@ -25,7 +25,9 @@ pub(super) fn look(path: &Path, size: u64, sha256: &Digest, each: &mut dyn FnMut
     let unreadable = |source| CheckError::Unreadable { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Looked::Wrong(Kind::BlobMissing, "its file is gone".into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Looked::Wrong(Kind::BlobMissing, "its file is gone".into()));
+        }
         Err(error) if is_of_the_disk(&error) => return Ok(failing(&error)),
         Err(error) => return Err(unreadable(error)),
     };

@@ -53,7 +53,8 @@ pub(super) fn damaged(what: String, repair: Option<Repair>) -> Finding {
 
 /// Whether the engine's word is about an index of the database, which can be made anew from its table.
 fn is_about_a_lookup(problem: &str) -> bool {
-    let known = ["missing from index ", "wrong # of entries in index ", "non-unique entry in index ", "in wrong order from index "];
+    let known =
+        ["missing from index ", "wrong # of entries in index ", "non-unique entry in index ", "in wrong order from index "];
     known.iter().any(|known| problem.contains(known))
 }
 
@@ -81,7 +82,8 @@ impl Run<'_> {
         let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
         let mut problems = Vec::new();
         for line in lines {
-            problems.extend(line?.lines().filter(|line| *line != "ok" && !line.starts_with("*** in database")).map(str::to_owned));
+            problems
+                .extend(line?.lines().filter(|line| *line != "ok" && !line.starts_with("*** in database")).map(str::to_owned));
         }
         Ok(problems)
     }

@@ -113,7 +113,10 @@ impl Run<'_> {
         Ok(Finding {
             kind,
             what: format!("blob {}: {what}{at}", row.sha256),
-            mend: format!("--repair puts it aside, so that clients are told that it is not here; then push {} again", concerns.first()),
+            mend: format!(
+                "--repair puts it aside, so that clients are told that it is not here; then push {} again",
+                concerns.first()
+            ),
             concerns: concerns.names,
             more: concerns.more,
             repair: Some(Repair::PutAside { digest: row.sha256, location: row.location.clone(), size: row.size }),

@@ -89,7 +89,7 @@ impl Look<'_> {
         if Digest::sha256(&row.bytes) != row.sha256 {
             let concerns = of_manifest(self.view, row.id, &row.name, &row.sha256)?;
             let what = format!("manifest {}: its bytes have another digest", row.sha256);
-            let mend = "--repair removes it with its tags and keeps the bytes in the quarantine; then push it again".to_owned();
+            let mend = "--repair removes it with its tags; then push it again".to_owned();
             let repair = Some(Repair::RemoveManifest { repository, digest: row.sha256 });
             self.found(Kind::ManifestAltered, what, concerns, mend, repair, true);
             return Ok(());
@@ -229,7 +229,8 @@ fn has_manifest(connection: &Connection, repository: i64, digest: &Digest) -> ru
 fn came_from_upstream(connection: &Connection, repository: &str, digest: &Digest) -> rusqlite::Result<bool> {
     let sql = "SELECT action FROM changes WHERE digest = ?2 AND repository = ?1 AND action IN ('manifest.put', 'cache.manifest')
                ORDER BY sequence DESC LIMIT 1";
-    let last = connection.prepare_cached(sql)?.query_row((repository, digest.hash()), |row| row.get::<_, String>(0)).optional()?;
+    let last =
+        connection.prepare_cached(sql)?.query_row((repository, digest.hash()), |row| row.get::<_, String>(0)).optional()?;
     match last {
         Some(action) => Ok(action == "cache.manifest"),
         None => connection.prepare_cached("SELECT 1 FROM origins")?.exists([]),

@@ -120,6 +120,13 @@ pub struct Finding {
     pub remains: bool,
 }
 
+impl Finding {
+    /// Whether it is no more than a file that a crash has left: it takes room, and nothing else is wrong with it.
+    pub fn is_leftover(&self) -> bool {
+        matches!(self.repair, Some(Repair::MoveAway { .. }))
+    }
+}
+
 /// What a check saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {

@@ -105,7 +105,8 @@ impl Run<'_> {
             let file = File::open(&path).map_err(unreadable)?;
             let size = file.metadata().map_err(unreadable)?.len();
             // One that cannot be read is no help, and is put away like the others.
-            if let Some((digest, repositories)) = hash_file(&file, &mut |_| {}).ok().and_then(|digest| self.missing.remove_entry(&digest))
+            if let Some((digest, repositories)) =
+                hash_file(&file, &mut |_| {}).ok().and_then(|digest| self.missing.remove_entry(&digest))
             {
                 let concerns = of_digests(&self.connection, &[digest]).map_err(CheckError::Index)?;
                 self.report.findings.push(Finding {
@@ -125,7 +126,8 @@ impl Run<'_> {
             what: format!("file blobs/{}: nothing in the index names it", place.0),
             concerns: Vec::new(),
             more: 0,
-            mend: "the first collection after a start deletes what a crash has left; --repair moves it to the quarantine".to_owned(),
+            mend: "the first collection after a start deletes what a crash has left; --repair moves it to the quarantine"
+                .to_owned(),
             repair: Some(Repair::MoveAway { location: place.0 }),
             remains: false,
         });

@@ -9,6 +9,7 @@ mod pki;
 mod pull;
 mod remote;
 mod unpack;
+mod upkeep;
 mod user;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use pki::Pki;
 pub use pull::Pull;
 pub use remote::{AuthMode, AuthOptions, Catalog, Delete, Import, List, Push, Script, SourceOptions, Tags};
 pub use unpack::Unpack;
+pub use upkeep::{Backup, Check, Restore};
 pub use user::{Expiry, NewPassword, Token, User};
 
 use crate::settings::{Flags, VARIABLES};
@@ -52,6 +54,9 @@ impl Cli {
             Command::Doctor(options) => options.json,
             Command::Status(options) | Command::Info(options) => options.json,
             Command::Gc(options) => options.json,
+            Command::Check(options) => options.json,
+            Command::Backup(options) => options.json,
+            Command::Restore(options) => options.json,
             Command::Inspect(options) => options.json || options.raw || options.config,
             Command::Config(Config::Check { json, .. }) => *json,
             Command::Pki(Pki::Show(options)) | Command::User(User::List(options)) | Command::Token(Token::List(options)) => {
@@ -100,6 +105,12 @@ pub enum Command {
     Diff(Diff),
     /// Remove what nothing refers to any more, while the registry runs or not
     Gc(Gc),
+    /// Hold everything that is stored against its digests and the index; exit code 1 when something is wrong
+    Check(Check),
+    /// Save everything that is stored into a folder, while the registry runs or not; the next time only what is new
+    Backup(Backup),
+    /// Bring a backup back into a storage folder that holds nothing
+    Restore(Restore),
     /// Check what is between this machine and a registry, and say how to mend it; exit code 1 when there is a problem
     Doctor(Doctor),
     /// Show the configuration in force

@@ -3,21 +3,18 @@
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::Method;
 use serde_json::{Value, json};
 use wharf_store::CollectOptions;
 use wharf_store::lock::State;
 
 use crate::cli::Gc;
 use crate::config::Config;
-use crate::control::{self, ControlError};
-use crate::instance::Instance;
+use crate::control::{self, Call, ControlError};
+use crate::instance::{Instance, SETTLE};
+use crate::nouns::{BLOBS, FILES, MANIFESTS, REPOSITORIES};
 use crate::settings::Settings;
 use crate::storage;
 use crate::ui::{self, Failure};
-
-/// How long a server that is just starting may take to listen.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Kept things that are listed for people.
 const HELD_SHOWN: usize = 20;
@@ -64,7 +61,7 @@ fn collect_online(instance: &Instance, request: Request, show: &mut dyn FnMut(&V
     let target = format!("/collect?dry_run={}&now={}", flag(request.dry_run), flag(request.now));
     let mut result = None;
     let mut problem = None;
-    control::control(&instance.config.storage.root, Method::POST, &target, |mut line| {
+    control::control(&instance.config.storage.root, Call::post(&target, ""), |mut line| {
         if let Some(found) = line.get_mut("result") {
             result = Some(found.take());
         } else if let Some(error) = line.get("error").and_then(Value::as_str) {
@@ -157,20 +154,6 @@ fn kept(entry: &Value) -> String {
     };
     let bytes = ui::size(entry["bytes"].as_u64().unwrap_or_default());
     format!("{}@{} ({bytes}): {why}", text("repository"), text("digest"))
-}
-
-/// A thing by its name for one and for several.
-struct Noun(&'static str, &'static str);
-
-const MANIFESTS: Noun = Noun("manifest", "manifests");
-const BLOBS: Noun = Noun("blob", "blobs");
-const FILES: Noun = Noun("file", "files");
-const REPOSITORIES: Noun = Noun("repository", "repositories");
-
-impl Noun {
-    fn counted(&self, count: u64) -> String {
-        format!("{count} {}", if count == 1 { self.0 } else { self.1 })
-    }
 }
 
 #[cfg(test)]

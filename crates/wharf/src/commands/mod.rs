@@ -1,6 +1,8 @@
 //! One file for each command.
 
+pub mod backup;
 pub mod catalog;
+pub mod check;
 pub mod completions;
 pub mod config;
 pub mod delete;
@@ -19,6 +21,7 @@ pub mod pack;
 pub mod pki;
 pub mod pull;
 pub mod push;
+pub mod restore;
 pub mod script;
 pub mod serve;
 pub mod start;
@@ -46,6 +49,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Info(options) => info::run(&settings()?, &options),
         Command::Serve(options) => launch::run(&settings()?, &options),
         Command::Gc(options) => gc::run(&settings()?, &options),
+        Command::Check(options) => check::run(&settings()?, &options),
+        Command::Backup(options) => backup::run(&settings()?, &options),
+        Command::Restore(options) => restore::run(&settings()?, &options),
         Command::Push(options) => push::run(&settings()?, &options),
         Command::Pull(options) => pull::run(&settings()?, &options),
         Command::Unpack(options) => unpack::run(&options),

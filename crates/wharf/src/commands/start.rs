@@ -14,7 +14,7 @@ use wharf_store::lock::{Holder, State};
 use crate::config::render;
 use crate::control;
 use crate::guard;
-use crate::instance::Instance;
+use crate::instance::{Instance, SETTLE};
 use crate::listen;
 use crate::notify::{self, Waiter};
 use crate::settings::Settings;
@@ -22,8 +22,6 @@ use crate::ui::{self, Failure};
 
 /// A server that is not ready by then will not be: it looks at nothing whose amount grows with what is stored.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long another server that is just starting may take to say where it listens.
-const SETTLE: Duration = Duration::from_secs(5);
 /// How often a silent server is looked after.
 const LOOK: Duration = Duration::from_millis(50);
 /// In how many such looks there is one at the lock.

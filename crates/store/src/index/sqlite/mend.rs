@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use wharf_oci::{Digest, Manifest, RepositoryName, Tag};
 
-use super::{blobs, log, make_collectable, manifests, repository_id, Entry};
+use super::{Entry, blobs, log, make_collectable, manifests, repository_id};
 use crate::Timestamp;
 use crate::check::{COUNTS, NAMELESS, Noted, ORPHANS, references};
 use crate::index::Mend;
@@ -57,7 +57,8 @@ type Found = (i64, i64, Vec<u8>, String);
 fn manifest(connection: &Connection, repository: &RepositoryName, digest: &Digest) -> rusqlite::Result<Option<Found>> {
     let Some(repository) = repository_id(connection, repository)? else { return Ok(None) };
     let sql = "SELECT id, bytes, media_type FROM manifests WHERE repository_id = ?1 AND sha256 = ?2";
-    let row = connection.query_row(sql, (repository, digest.hash()), |row| Ok((row.get(0)?, repository, row.get(1)?, row.get(2)?)));
+    let row =
+        connection.query_row(sql, (repository, digest.hash()), |row| Ok((row.get(0)?, repository, row.get(1)?, row.get(2)?)));
     row.optional()
 }
 
@@ -119,7 +120,8 @@ fn remove_tag(connection: &Connection, repository: &RepositoryName, tag: &Tag) -
 
 fn remove_orphans(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let mut done = Vec::new();
-    let nameless = connection.prepare(NAMELESS)?.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let nameless =
+        connection.prepare(NAMELESS)?.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     for id in nameless {
         let name = lost_name(connection, id)?;
         let sql = "INSERT INTO repositories (id, name, created_at, collect_after) VALUES (?1, ?2, ?3, ?3)";
