@@ -359,3 +359,31 @@ fn settings_that_contradict_each_other_are_refused() {
     fs::copy(foreign.path().join("ca.key"), secure.path("pki/ca.key")).expect("copy it");
     auth.fails(&["start"]).says("does not belong to");
 }
+
+/// A backup has the authority, the users and the tokens, so that every client goes on as before; nobody else reads it.
+#[test]
+fn a_backup_keeps_the_authority_and_the_users() {
+    let secure = Secure::new();
+    secure.wharf.ok(&["start"]);
+    secure.wharf.ok(&["push", "app-oci"]);
+    let token = secure.wharf.ok(&["token", "create", "ci", "--user", "yocto"]).stdout.trim().to_owned();
+    secure.wharf.ok(&["backup", "saved"]).tells("with pki and auth");
+    let saved = secure.folder.path().join("saved");
+    assert_eq!(fs::metadata(saved.join("pki/ca.key")).expect("a key").permissions().mode() & 0o777, 0o600);
+    let (authority, password) = (fs::read(secure.path("pki/ca.crt")).expect("the authority"), secure.password());
+    secure.wharf.ok(&["stop"]);
+    fs::remove_dir_all(secure.folder.path().join("container-registry")).expect("lose everything");
+    secure.wharf.ok(&["restore", "saved"]).tells("with pki and auth");
+    secure.wharf.ok(&["start"]);
+    assert!(fs::read(secure.path("pki/ca.crt")).expect("the authority") == authority);
+    assert_eq!(secure.password(), password);
+    assert!(
+        secure.curl(&["--user", &format!("yocto:{token}")], "localhost").stdout.starts_with("200"),
+        "the token counts as before"
+    );
+    secure.wharf.ok(&["list"]).tells("app");
+    // Somebody else's are not replaced.
+    secure.wharf.ok(&["stop"]);
+    fs::remove_dir_all(secure.folder.path().join("container-registry/data")).expect("lose the storage only");
+    secure.wharf.fails(&["restore", "saved"]).says("pki is not empty").says("move it aside");
+}

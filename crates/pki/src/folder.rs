@@ -140,6 +140,11 @@ impl Pki {
         Self { folder: folder.into() }
     }
 
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A file of it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

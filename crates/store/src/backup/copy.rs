@@ -16,8 +16,8 @@ pub(super) const PART: &str = ".part";
 pub(super) enum Came {
     /// As another name of the same file.
     Linked,
-    /// As a copy.
-    Copied,
+    /// As a copy, with this digest.
+    Copied(Digest),
     /// It is not there any more.
     Gone,
 }
@@ -35,7 +35,7 @@ pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<Came, BackupError> 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Came::Gone),
         Err(error) => return Err(BackupError::io("read", from)(error)),
     };
-    copy(&file, from, to).map(|_| Came::Copied)
+    copy(&file, from, to).map(Came::Copied)
 }
 
 /// Copies an open file, with its mode, and for root its owner. It has its name only once it is whole. Answers the digest of what was copied.

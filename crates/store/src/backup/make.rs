@@ -1,6 +1,6 @@
 //! Making a backup.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use serde::Serialize;
 
 use super::copy::{Came, link_or_copy, mirror, sync_all_of, sync_folder};
-use super::{BackupError, Copied, DATA, FORM, MARK, files_of, hold};
+use super::{BackupError, Copied, DATA, FORM, MARK, Stored, files_of, hold};
 use crate::blobs::MARK as BLOBS_MARK;
 use crate::{Timestamp, check};
 
@@ -36,7 +36,7 @@ pub struct Made {
     pub removed: u64,
     /// Bytes of the index.
     pub index_bytes: u64,
-    /// Blobs, by digest, whose files are missing in the storage or have another length: they are not in the backup.
+    /// Blobs, by digest, whose files are missing in the storage or are not what they should be: they are not in the backup.
     pub damaged: Vec<String>,
     /// Folders that were saved with it.
     pub beside: Vec<String>,
@@ -53,7 +53,9 @@ pub fn make(root: &Path, folder: &Path, beside: &[(&str, PathBuf)], seen: &mut d
     }
     let live = check::open(root, false)?;
     let _held = prepare(folder)?;
-    let mut work = Work { root, data: folder.join(DATA), made: Made::default(), progress: Copied::default(), seen };
+    let data = folder.join(DATA);
+    let sure = if data.join("index.sqlite").exists() { places_of(&check::open(&data, true)?)? } else { HashSet::new() };
+    let mut work = Work { root, data, sure, made: Made::default(), progress: Copied::default(), seen };
     let made = work.run(&live).and_then(|()| {
         for (name, path) in beside {
             mirror(path, &folder.join(name))?;
@@ -114,6 +116,8 @@ fn prepare(folder: &Path) -> Result<fs::File, BackupError> {
 struct Work<'a> {
     root: &'a Path,
     data: PathBuf,
+    /// Places whose files in the backup are known to be right as long as they have their length.
+    sure: HashSet<String>,
     made: Made,
     progress: Copied,
     seen: &'a mut dyn FnMut(Copied),
@@ -139,47 +143,58 @@ impl Work<'_> {
         Err(BackupError::Restless)
     }
 
-    /// Brings those of these files that the backup does not have. Answers the places of those that are not there, or have another length.
-    fn bring(&mut self, files: &[(String, u64)]) -> Result<HashSet<String>, BackupError> {
-        let (mut gone, mut folders) = (HashSet::new(), HashMap::new());
+    /// Brings those of these files that the backup does not have. Answers the places of those that are not there, or are not what they should be.
+    fn bring(&mut self, files: &[Stored]) -> Result<HashSet<String>, BackupError> {
+        let mut gone = HashSet::new();
         self.progress = Copied::default();
-        for (place, size) in files {
+        for file in files {
             (self.seen)(self.progress);
-            let (from, to) = (self.root.join("blobs").join(place), self.data.join("blobs").join(place));
-            if !has_length(&to, *size) {
-                if let Some(parent) = to.parent()
-                    && folders.insert(parent.to_owned(), ()).is_none()
-                {
-                    fs::create_dir_all(parent).map_err(BackupError::io("create", parent))?;
-                }
-                match fs::remove_file(&to) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(BackupError::io("replace", &to)(error)),
-                    _ => {}
-                }
-                let came = link_or_copy(&from, &to)?;
-                if matches!(came, Came::Gone) {
-                    gone.insert(place.clone());
-                    continue;
-                }
-                if !has_length(&to, *size) {
-                    // Cut short in the storage itself.
-                    fs::remove_file(&to).map_err(BackupError::io("remove", &to))?;
-                    gone.insert(place.clone());
-                    continue;
-                }
-                match came {
-                    Came::Linked => self.made.linked += 1,
-                    _ => {
-                        self.made.copied += 1;
-                        self.made.copied_bytes += size;
-                    }
-                }
+            if !self.has(file)? && !self.fetch(file)? {
+                gone.insert(file.place.clone());
+                continue;
             }
             self.progress.blobs += 1;
-            self.progress.bytes += size;
+            self.progress.bytes += file.size;
         }
         (self.seen)(self.progress);
         Ok(gone)
+    }
+
+    /// Whether the backup has a file. What its index does not name was left by one that was cut off, maybe by a power cut: length alone says nothing then.
+    fn has(&mut self, file: &Stored) -> Result<bool, BackupError> {
+        let path = self.data.join("blobs").join(&file.place);
+        if !has_length(&path, file.size) {
+            return Ok(false);
+        }
+        if !self.sure.contains(&file.place) {
+            if !check::is_whole(&path, file.size, &file.sha256)? {
+                return Ok(false);
+            }
+            self.sure.insert(file.place.clone());
+        }
+        Ok(true)
+    }
+
+    /// Brings a file. Answers whether it was there, and what it should be as far as is seen by bringing it.
+    fn fetch(&mut self, file: &Stored) -> Result<bool, BackupError> {
+        let (from, to) = (self.root.join("blobs").join(&file.place), self.data.join("blobs").join(&file.place));
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(BackupError::io("create", parent))?;
+        }
+        remove(&to)?;
+        match link_or_copy(&from, &to)? {
+            Came::Gone => return Ok(false),
+            // Cut short in the storage itself, or rotten there.
+            Came::Linked if !has_length(&to, file.size) => return remove(&to).map(|()| false),
+            Came::Copied(digest) if digest != file.sha256 => return remove(&to).map(|()| false),
+            Came::Linked => self.made.linked += 1,
+            Came::Copied(_) => {
+                self.made.copied += 1;
+                self.made.copied_bytes += file.size;
+            }
+        }
+        self.sure.insert(file.place.clone());
+        Ok(true)
     }
 
     fn draft(&self) -> PathBuf {
@@ -189,10 +204,7 @@ impl Work<'_> {
     /// Copies the index as of now, in one reading transaction, into one file without a log.
     fn copy_index(&self, live: &Connection) -> Result<Connection, BackupError> {
         let draft = self.draft();
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(BackupError::io("replace", &draft)(error)),
-            _ => {}
-        }
+        remove(&draft)?;
         let copy = || -> rusqlite::Result<Connection> {
             live.execute("VACUUM INTO ?1", [draft.to_string_lossy()])?;
             let copy = Connection::open(&draft)?;
@@ -216,15 +228,15 @@ impl Work<'_> {
     }
 
     /// Holds the files against the index once more, and notes the time.
-    fn finish_index(&mut self, draft: Connection, files: &[(String, u64)], gone: &HashSet<String>) -> Result<(), BackupError> {
-        for (place, size) in files.iter().filter(|(place, _)| !gone.contains(place)) {
-            let path = self.data.join("blobs").join(place);
-            if !has_length(&path, *size) {
+    fn finish_index(&mut self, draft: Connection, files: &[Stored], gone: &HashSet<String>) -> Result<(), BackupError> {
+        for file in files.iter().filter(|file| !gone.contains(&file.place)) {
+            let path = self.data.join("blobs").join(&file.place);
+            if !has_length(&path, file.size) {
                 let error = std::io::Error::new(ErrorKind::InvalidData, "it has another length than it was written with");
                 return Err(BackupError::io("rely on", &path)(error));
             }
             self.made.blobs += 1;
-            self.made.bytes += size;
+            self.made.bytes += file.size;
         }
         let note = "INSERT OR REPLACE INTO facts (name, value) VALUES ('backed_up_at', ?1)";
         draft.execute(note, [Timestamp::now().0]).map_err(BackupError::Index)?;
@@ -239,7 +251,7 @@ impl Work<'_> {
         fs::rename(&draft, &index).map_err(BackupError::io("write", &index))?;
         sync_folder(&self.data)?;
         let copy = check::open(&self.data, true)?;
-        let needed: HashSet<String> = files_of(&copy).map_err(BackupError::Index)?.into_iter().map(|(place, _)| place).collect();
+        let needed = places_of(&copy)?;
         let blobs = self.data.join("blobs");
         for entry in fs::read_dir(&blobs).map_err(BackupError::io("read", &blobs))?.flatten() {
             let group = entry.path();
@@ -255,6 +267,17 @@ impl Work<'_> {
             let _ = fs::remove_dir(&group);
         }
         Ok(())
+    }
+}
+
+fn places_of(index: &Connection) -> Result<HashSet<String>, BackupError> {
+    Ok(files_of(index).map_err(BackupError::Index)?.into_iter().map(|file| file.place).collect())
+}
+
+fn remove(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(BackupError::io("replace", path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -11,8 +11,9 @@
 //!
 //! Why it is right without a server's help, though pushes and collections go on:
 //!
-//! * A blob's file is complete before the index names it, never changes, and its name is never used for other content. So a file that is in the backup
-//!   already, with its length, is the right one; where storage and backup share a file system a hard link is as good as a copy.
+//! * A blob's file is complete before the index names it, never changes, and its name is never used for other content. So a file that the backup's own
+//!   index names already, with its length, is the right one; one that was left by a backup that was cut off is read first. Where storage and backup
+//!   share a file system a hard link takes the place of a copy.
 //! * Files may go between the look at the index and the copy, when what they hold is deleted or collected. The index drops a row before its file goes, so
 //!   an index that is copied *afterwards* names none of these. Therefore most files are copied first, by a look at the live index; then the index is copied; and
 //!   what that one names in addition, few files of the last moments, comes after it. Should one of these be gone, the index is copied once more. Each round has less
@@ -28,6 +29,9 @@ mod make;
 mod restore;
 
 use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use wharf_oci::Digest;
 
 use crate::CheckError;
 
@@ -172,9 +176,21 @@ fn hold(folder: &Path, how: rustix::fs::FlockOperation) -> Result<std::fs::File,
     }
 }
 
-/// Blobs of an index that are in files and not known to be damaged: place and length.
-fn files_of(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let mut statement =
-        connection.prepare("SELECT location, size FROM blobs WHERE location IS NOT NULL AND NOT damaged ORDER BY location")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?.collect()
+/// A blob of an index that is in a file.
+struct Stored {
+    /// Where, below the folder of blobs.
+    place: String,
+    /// Its length in bytes.
+    size: u64,
+    sha256: Digest,
+}
+
+/// Those of an index that are not known to be damaged.
+fn files_of(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
+    let mut statement = connection
+        .prepare("SELECT location, size, sha256 FROM blobs WHERE location IS NOT NULL AND NOT damaged ORDER BY location")?;
+    let stored = statement.query_map([], |row| {
+        Ok(Stored { place: row.get(0)?, size: row.get::<_, i64>(1)?.unsigned_abs(), sha256: crate::index::digest(row, 2)? })
+    })?;
+    stored.collect()
 }

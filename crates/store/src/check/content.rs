@@ -19,6 +19,11 @@ pub(super) enum Looked {
     Wrong(Kind, String),
 }
 
+/// Whether a file has a length and a digest.
+pub(crate) fn is_whole(path: &Path, size: u64, sha256: &Digest) -> Result<bool, CheckError> {
+    look(path, size, sha256, &mut |_| {}).map(|looked| matches!(looked, Looked::Whole))
+}
+
 /// Holds a file against a length and a digest. `each` is told of the bytes read. An error when it cannot be read for a reason that says nothing of its
 /// content, such as permissions.
 pub(super) fn look(path: &Path, size: u64, sha256: &Digest, each: &mut dyn FnMut(u64)) -> Result<Looked, CheckError> {

@@ -28,6 +28,7 @@ use wharf_oci::{Digest, RepositoryName};
 use crate::Location;
 use crate::repair::Repair;
 
+pub(crate) use content::is_whole;
 pub(crate) use database::{COUNTS, NAMELESS, ORPHANS};
 pub(crate) use manifests::{Noted, references};
 pub(crate) use reading::{is_corrupt, open};

@@ -38,7 +38,7 @@ pub fn run(settings: &Settings, options: &Backup) -> Result<ExitCode, Failure> {
 
 /// What belongs to a registry beside its storage folder, with the names that it has in a backup.
 pub fn beside(config: &Config) -> Vec<(&'static str, PathBuf)> {
-    let pki = config.http.own_pki().map(|(pki, _)| ("pki", pki.path("")));
+    let pki = config.http.own_pki().map(|(pki, _)| ("pki", pki.folder().to_owned()));
     let auth = config.access.folder.clone().map(|folder| ("auth", folder));
     pki.into_iter().chain(auth).collect()
 }

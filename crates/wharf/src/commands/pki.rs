@@ -55,7 +55,7 @@ fn show(pki: &Pki, as_json: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(authority) = authority else {
-        let failure = Failure::new(format!("there are no certificates yet in {}", pki.path("").display()));
+        let failure = Failure::new(format!("there are no certificates yet in {}", pki.folder().display()));
         return Err(failure.hint(format!("`{}=1 {} start` makes them", SECURE.name, ui::program())));
     };
     ui::print(format_args!("Authority: {}\n{}", pki.path(AUTHORITY).display(), facts_text(&authority)))?;
