@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::instance::Instance;
 use crate::nouns::{BLOBS, FILES};
 use crate::settings::Settings;
-use crate::ui::{self, Failure, Meanwhile};
+use crate::ui::{self, Failure, Label, Meanwhile};
 
 /// Backs up what the registry stores, with its certificates and its users; exit code 1 also when a blob could not be saved.
 pub fn run(settings: &Settings, options: &Backup) -> Result<ExitCode, Failure> {
@@ -26,6 +26,12 @@ pub fn run(settings: &Settings, options: &Backup) -> Result<ExitCode, Failure> {
         ui::print_json(&json!(made))?;
     } else {
         ui::print(text(&made))?;
+        if made.linked > 0 {
+            ui::labelled(
+                Label::Info,
+                "the backup is on the storage's own disk and shares its files; one that is to outlive the disk belongs on another",
+            );
+        }
     }
     for digest in &made.damaged {
         ui::warn(&format!(
