@@ -50,6 +50,15 @@ impl SmallDisk {
         (stat.f_bavail * stat.f_frsize) as usize
     }
 
+    /// Lets the file system meet an error of its own, after which it is read-only until it is mounted anew; false where it cannot be made to.
+    pub fn meet_an_error(&self) -> bool {
+        let point = self.point();
+        let source = Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(&point).output().expect("run findmnt").stdout;
+        let device = String::from_utf8_lossy(&source).trim().rsplit('/').next().unwrap_or_default().to_owned();
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        run(Command::new("mount").args(["-o", "remount,errors=remount-ro"]).arg(&point)) && fs::write(trigger, "test").is_ok()
+    }
+
     /// Takes all the room there is, to the last byte.
     pub fn fill(&self) {
         let mut file = OpenOptions::new().append(true).create(true).open(self.point().join("filler")).expect("a filler");

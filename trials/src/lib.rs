@@ -6,6 +6,7 @@
 mod client;
 pub mod collection;
 mod failure;
+pub mod faults;
 pub mod model;
 pub mod options;
 mod plan;
@@ -29,4 +30,9 @@ pub const TRIALS: &[Trial] = &[
     Trial { name: "model", proves: "every answer is the one that a simple model gives", run: model::run },
     Trial { name: "collection", proves: "collection loses nothing of a push, and leaves no garbage", run: collection::run },
     Trial { name: "power", proves: "a power cut takes nothing that was acknowledged", run: power::run },
+    Trial {
+        name: "faults",
+        proves: "a failing disk, a lack of descriptors or a held index end nobody else's work",
+        run: faults::run,
+    },
 ];

@@ -188,9 +188,11 @@ impl ApiError {
             Self::TooManyUploads => (S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Upstream(failure) => failure.answer(),
             Self::Store(StoreError::Full) => (S::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
-            Self::Store(StoreError::Stopped) => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+            Self::Store(StoreError::Stopped | StoreError::ReadOnly | StoreError::Busy(_)) => {
+                (S::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+            }
             Self::Store(StoreError::Damaged { .. }) => (S::INTERNAL_SERVER_ERROR, "BLOB_DAMAGED"),
-            Self::Store(StoreError::Backend { .. }) => (S::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            Self::Store(StoreError::Backend { .. } | StoreError::IndexDamaged { .. }) => (S::INTERNAL_SERVER_ERROR, "UNKNOWN"),
         }
     }
 

@@ -220,7 +220,7 @@ impl Metrics {
             "Requests that failed because of the disk, the index or damaged content",
             failures.clone(),
         );
-        for cause in ["full", "damaged", "disk", "index", "stopped"] {
+        for cause in ["full", "read-only", "busy", "damaged", "index-damaged", "disk", "index", "stopped"] {
             drop(failures.get_or_create(&Cause { cause }));
         }
         upstream.register(&mut registry);
@@ -244,7 +244,10 @@ impl Metrics {
         let ApiError::Store(error) = error else { return };
         let cause = match error {
             StoreError::Full => "full",
+            StoreError::ReadOnly => "read-only",
+            StoreError::Busy(_) => "busy",
             StoreError::Damaged { .. } => "damaged",
+            StoreError::IndexDamaged { .. } => "index-damaged",
             StoreError::Stopped => "stopped",
             // The index speaks through its engine's errors.
             StoreError::Backend { source, .. } if source.is::<std::io::Error>() => "disk",

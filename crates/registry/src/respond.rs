@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use wharf_oci::Digest;
+use wharf_store::StoreError;
 
 use crate::body::Body;
 use crate::error::ApiError;
@@ -101,6 +102,9 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
         }
         ApiError::Throttled(wait) => {
             headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        }
+        ApiError::Store(StoreError::Busy(_)) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         ApiError::TooManyUploads => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));

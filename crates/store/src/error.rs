@@ -20,6 +20,21 @@ pub enum StoreError {
         /// What was noticed.
         what: String,
     },
+    /// Nothing can be changed. Reading still works; everything works again once the disk may be written to.
+    #[error("the storage's file system is read-only")]
+    ReadOnly,
+    /// There is too little of something just now. The same request may succeed in a moment.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// The index's own file is damaged where it was looked at; what lies elsewhere in it is still served.
+    #[error("the index of the storage is damaged ({context}): `wharf check` says more")]
+    IndexDamaged {
+        /// What was being done.
+        context: &'static str,
+        /// The engine's own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store is stopping.
     #[error("the store is shutting down")]
     Stopped,
@@ -35,12 +50,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Wraps an I/O error, telling a full disk from all others.
+    /// Wraps an I/O error, telling what a caller can act on from all others.
     pub fn io(context: &'static str, error: std::io::Error) -> Self {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match error.kind() {
             StorageFull | QuotaExceeded => Self::Full,
+            ReadOnlyFilesystem => Self::ReadOnly,
+            _ if is_lack_of_descriptors(&error) => Self::Busy("the registry has too many files open"),
             _ => Self::Backend { context, source: Box::new(error) },
         }
     }
+}
+
+/// Whether this process, or all together, may open no more files (EMFILE, ENFILE).
+fn is_lack_of_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -15,6 +15,10 @@ use crate::{Content, Result, Store, Timestamp};
 const TURN: usize = 64;
 /// Bytes read at a time.
 const PIECE: usize = 256 << 10;
+/// Times that a blob which cannot be read is read again before it counts as damaged.
+const READ_AGAIN: u32 = 3;
+/// Rest before each.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a turn of scrubbing found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl Store {
                 hasher.update(&bytes);
                 Ok(hasher)
             }
-            Content::File { file, size } => hash_slowly(&file, size, rate).await,
+            Content::File { file, size } => hash_patiently(&file, size, rate).await,
         };
         match hashed {
             Ok(hasher) => Ok(hasher.digest(Algorithm::Sha256) == Some(record.sha256)),
@@ -99,6 +103,22 @@ impl Store {
                 tracing::error!(digest = %record.sha256, %error, "a blob cannot be read");
                 Ok(false)
             }
+        }
+    }
+}
+
+/// As [`hash_slowly`], again when the disk says that it cannot be read: a disk or a network that fails for a moment is no damage, and what is put aside
+/// has to be pushed again by somebody.
+async fn hash_patiently(file: &Arc<File>, size: u64, rate: u64) -> io::Result<Hasher> {
+    let mut left = READ_AGAIN;
+    loop {
+        match hash_slowly(file, size, rate).await {
+            Err(error) if left > 0 && error.kind() != io::ErrorKind::UnexpectedEof => {
+                tracing::warn!(%error, "a blob cannot be read; it is tried again");
+                left -= 1;
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+            }
+            hashed => return hashed,
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Node {
     pub links: u32,
     /// Seconds since 1970, and nanoseconds.
     pub modified: (i64, u32),
+    /// Syncs of it that have failed.
+    pub failed_syncs: u64,
 }
 
 /// Content as programs see it, as it would be after a cut, and what was done to it since its last sync.
@@ -104,6 +106,11 @@ impl<C: Change> Kept<C> {
         for change in self.pending.drain(..) {
             change.apply(&mut self.durable);
         }
+    }
+
+    /// What was done since the last sync is seen for as long as the power is on, and no sync makes it last any more.
+    fn lose(&mut self) {
+        self.pending.clear();
     }
 
     fn after_cut(&self, random: &mut Rng, habit: Habit) -> Self {
@@ -235,7 +242,8 @@ pub struct Disk {
 impl Disk {
     /// An empty disk whose root belongs to this user and group.
     pub fn new(uid: u32, gid: u32) -> Self {
-        let root = Node { kind: Kind::Folder(Names::default()), mode: 0o040_755, uid, gid, links: 2, modified: (0, 0) };
+        let root =
+            Node { kind: Kind::Folder(Names::default()), mode: 0o040_755, uid, gid, links: 2, modified: (0, 0), failed_syncs: 0 };
         Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, off: false, syncs: 0 }
     }
 
@@ -431,6 +439,17 @@ impl Disk {
         self.syncs += 1;
         Ok(())
     }
+
+    /// A sync that fails. What a file's was for is lost, as with Linux, which believes it to be written from then on; the names in a folder only wait for the next, for
+    /// file systems whose journal fails end all that is done with them.
+    pub fn fail_to_sync(&mut self, number: u64) -> Outcome<()> {
+        let node = self.node_mut(number)?;
+        node.failed_syncs += 1;
+        if let Kind::File(bytes) = &mut node.kind {
+            bytes.lose();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -438,7 +457,7 @@ mod tests {
     use super::*;
 
     fn file() -> Node {
-        Node { kind: Kind::File(Bytes::default()), mode: 0o100_644, uid: 0, gid: 0, links: 1, modified: (0, 0) }
+        Node { kind: Kind::File(Bytes::default()), mode: 0o100_644, uid: 0, gid: 0, links: 1, modified: (0, 0), failed_syncs: 0 }
     }
 
     /// What is left in the root, over many cuts.

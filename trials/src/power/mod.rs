@@ -3,9 +3,9 @@
 //! After each cut the power comes back, the registry starts over what is left, and everything that it had acknowledged is looked for: every image whole, every tag
 //! where its last acknowledged push or deletion has left it, or where the one under way would have.
 
-mod disk;
-mod mount;
-mod pusher;
+pub(crate) mod disk;
+pub(crate) mod mount;
+pub(crate) mod pusher;
 
 use std::collections::BTreeSet;
 use std::path::Path;

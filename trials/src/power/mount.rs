@@ -1,5 +1,6 @@
 //! The disk where programs find it: mounted with FUSE, in this process.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::Mutex;
 
@@ -19,9 +20,54 @@ use super::disk::{Bytes, Disk, Kind, Names, Node, Refused};
 const KEPT: Duration = Duration::from_secs(3_600);
 const BLOCK: u32 = 4_096;
 
+/// What is wrong with a disk for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// There is no room for anything more.
+    Full,
+    /// Nothing may be changed, as after an error in the file system.
+    ReadOnly,
+    /// Every other read fails.
+    Reading,
+    /// Every other write fails.
+    Writing,
+    /// Every other sync fails, and what it was for does not outlive the power.
+    Syncing,
+}
+
+/// What is asked of a disk, as far as trouble is about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Read,
+    /// Bytes where there are some, or other attributes.
+    Overwrite,
+    /// More than there is.
+    Grow,
+    /// Fewer names than there are.
+    Remove,
+    Sync,
+}
+
+impl Trouble {
+    fn of(self, doing: Doing, chance: bool) -> Option<Errno> {
+        match (self, doing) {
+            (Self::Full, Doing::Grow) => Some(Errno::ENOSPC),
+            (Self::ReadOnly, Doing::Overwrite | Doing::Grow | Doing::Remove) => Some(Errno::EROFS),
+            (Self::Reading, Doing::Read) if chance => Some(Errno::EIO),
+            (Self::Writing, Doing::Overwrite | Doing::Grow | Doing::Remove) if chance => Some(Errno::EIO),
+            (Self::Syncing, Doing::Sync) if chance => Some(Errno::EIO),
+            _ => None,
+        }
+    }
+}
+
 /// A mounted disk. Dropping it takes it away.
 pub struct Mounted {
     disk: Arc<Mutex<Disk>>,
+    trouble: Arc<Mutex<Trouble>>,
     session: Option<BackgroundSession>,
 }
 
@@ -31,8 +77,15 @@ impl Mounted {
         let disk = Arc::new(Mutex::new(disk));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("power".to_owned()), MountOption::DefaultPermissions];
-        let session = fuser::spawn_mount(Served(disk.clone()), folder, &config)?;
-        Ok(Self { disk, session: Some(session) })
+        let trouble = Arc::new(Mutex::new(Trouble::None));
+        let served = Served { disk: disk.clone(), trouble: trouble.clone(), handles: Mutex::default() };
+        let session = fuser::spawn_mount(served, folder, &config)?;
+        Ok(Self { disk, trouble, session: Some(session) })
+    }
+
+    /// Makes this be wrong with it from now on.
+    pub fn suffer(&self, trouble: Trouble) {
+        *self.trouble.lock() = trouble;
     }
 
     /// Cuts the power.
@@ -55,7 +108,46 @@ impl Mounted {
 }
 
 /// The disk as the kernel asks for it.
-struct Served(Arc<Mutex<Disk>>);
+struct Served {
+    disk: Arc<Mutex<Disk>>,
+    trouble: Arc<Mutex<Trouble>>,
+    handles: Mutex<Handles>,
+}
+
+/// What programs have open: failed syncs of it that they know of. Each that was open at the time is told of one.
+#[derive(Default)]
+struct Handles {
+    told: HashMap<u64, u64>,
+    last: u64,
+    /// Files that processes share as memory and nobody reads from a disk. The kernel keeps them as it does those of other file systems, where opening one forgets nothing.
+    memory: HashSet<u64>,
+}
+
+/// What the name of such a file ends with.
+const MEMORY: &[u8] = b"-shm";
+
+impl Handles {
+    fn open(&mut self, known: u64) -> FileHandle {
+        self.last += 1;
+        self.told.insert(self.last, known);
+        FileHandle(self.last)
+    }
+
+    fn is_named(&mut self, number: u64, name: &OsStr) {
+        if name.as_encoded_bytes().ends_with(MEMORY) {
+            self.memory.insert(number);
+        }
+    }
+
+    fn keeps(&self, number: INodeNo) -> FopenFlags {
+        if self.memory.contains(&number.0) { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
+    }
+
+    /// Whether one is told of a failure now.
+    fn hears(&mut self, handle: FileHandle, failures: u64) -> bool {
+        self.told.insert(handle.0, failures).is_some_and(|known| known < failures)
+    }
+}
 
 impl From<Refused> for Errno {
     fn from(refused: Refused) -> Self {
@@ -116,20 +208,48 @@ fn since_epoch(time: SystemTime) -> (i64, u32) {
 /// Something new of the caller's.
 fn new_node(request: &Request, kind: Kind, mode: u32) -> Node {
     let links = if matches!(kind, Kind::Folder(_)) { 2 } else { 1 };
-    Node { kind, mode, uid: request.uid(), gid: request.gid(), links, modified: since_epoch(SystemTime::now()) }
+    Node { kind, mode, uid: request.uid(), gid: request.gid(), links, modified: since_epoch(SystemTime::now()), failed_syncs: 0 }
 }
 
 impl Served {
     fn entry(&self, found: Result<u64, Refused>, reply: ReplyEntry) {
-        let disk = self.0.lock();
+        let disk = self.disk.lock();
         match found.and_then(|number| Ok((number, disk.node(number)?))) {
             Ok((number, node)) => reply.entry(&KEPT, &attributes(number, node), Generation(0)),
             Err(refused) => reply.error(refused.into()),
         }
     }
 
+    /// Why this cannot be done just now.
+    fn trouble(&self, doing: Doing) -> Option<Errno> {
+        self.trouble.lock().of(doing, fastrand::bool())
+    }
+
+    fn remove(&self, folder: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        match self.trouble(Doing::Remove) {
+            Some(errno) => reply.error(errno),
+            None => done(self.disk.lock().remove(folder.0, name), reply),
+        }
+    }
+
+    fn sync(&self, number: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
+        let mut disk = self.disk.lock();
+        let synced = match self.trouble(Doing::Sync) {
+            Some(_) => disk.fail_to_sync(number.0),
+            None => disk.sync(number.0),
+        };
+        match synced.and_then(|()| disk.node(number.0)) {
+            Ok(node) if self.handles.lock().hears(handle, node.failed_syncs) => reply.error(Errno::EIO),
+            Ok(_) => reply.ok(),
+            Err(refused) => reply.error(refused.into()),
+        }
+    }
+
     fn make(&self, folder: INodeNo, name: &OsStr, node: Node, reply: ReplyEntry) {
-        let made = self.0.lock().make(folder.0, name, node);
+        if let Some(errno) = self.trouble(Doing::Grow) {
+            return reply.error(errno);
+        }
+        let made = self.disk.lock().make(folder.0, name, node);
         self.entry(made, reply);
     }
 }
@@ -143,12 +263,15 @@ fn done(outcome: Result<(), Refused>, reply: ReplyEmpty) {
 
 impl Filesystem for Served {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.0.lock().find(parent.0, name);
+        let found = self.disk.lock().find(parent.0, name);
+        if let Ok(number) = found {
+            self.handles.lock().is_named(number, name);
+        }
         self.entry(found, reply);
     }
 
     fn getattr(&self, _request: &Request, number: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.lock().node(number.0) {
+        match self.disk.lock().node(number.0) {
             Ok(node) => reply.attr(&KEPT, &attributes(number.0, node)),
             Err(refused) => reply.error(refused.into()),
         }
@@ -172,7 +295,10 @@ impl Filesystem for Served {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let mut disk = self.0.lock();
+        if let Some(errno) = self.trouble(Doing::Overwrite) {
+            return reply.error(errno);
+        }
+        let mut disk = self.disk.lock();
         let resized = size.map_or(Ok(()), |size| disk.resize(number.0, size as usize));
         let node = match resized.and_then(|()| disk.node_mut(number.0)) {
             Ok(node) => node,
@@ -193,7 +319,7 @@ impl Filesystem for Served {
 
     fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
         use std::os::unix::ffi::OsStrExt;
-        match self.0.lock().node(number.0) {
+        match self.disk.lock().node(number.0) {
             Ok(Node { kind: Kind::Link(target), .. }) => reply.data(target.as_os_str().as_bytes()),
             Ok(_) => reply.error(Errno::EINVAL),
             Err(refused) => reply.error(refused.into()),
@@ -215,11 +341,11 @@ impl Filesystem for Served {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        done(self.0.lock().remove(parent.0, name), reply);
+        self.remove(parent, name, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        done(self.0.lock().remove(parent.0, name), reply);
+        self.remove(parent, name, reply);
     }
 
     fn rename(
@@ -235,21 +361,34 @@ impl Filesystem for Served {
         if flags.contains(RenameFlags::RENAME_EXCHANGE) {
             return reply.error(Errno::EINVAL);
         }
+        if let Some(errno) = self.trouble(Doing::Overwrite) {
+            return reply.error(errno);
+        }
         let replace = !flags.contains(RenameFlags::RENAME_NOREPLACE);
-        done(self.0.lock().rename((parent.0, name), (new_parent.0, new_name), replace), reply);
+        done(self.disk.lock().rename((parent.0, name), (new_parent.0, new_name), replace), reply);
     }
 
     fn link(&self, _request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let linked = self.0.lock().link(number.0, parent.0, name);
+        if let Some(errno) = self.trouble(Doing::Grow) {
+            return reply.error(errno);
+        }
+        let linked = self.disk.lock().link(number.0, parent.0, name);
         self.entry(linked.map(|()| number.0), reply);
     }
 
     fn create(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _flags: i32, reply: ReplyCreate) {
+        if let Some(errno) = self.trouble(Doing::Grow) {
+            return reply.error(errno);
+        }
         let node = new_node(request, Kind::File(Bytes::default()), 0o100_000 | mode & 0o7777 & !umask);
-        let mut disk = self.0.lock();
+        let mut disk = self.disk.lock();
         let made = disk.make(parent.0, name, node).and_then(|number| Ok(attributes(number, disk.node(number)?)));
         match made {
-            Ok(found) => reply.created(&KEPT, &found, Generation(0), FileHandle(0), FopenFlags::empty()),
+            Ok(found) => {
+                let mut handles = self.handles.lock();
+                handles.is_named(found.ino.0, name);
+                reply.created(&KEPT, &found, Generation(0), handles.open(0), handles.keeps(found.ino));
+            }
             Err(refused) => reply.error(refused.into()),
         }
     }
@@ -265,7 +404,11 @@ impl Filesystem for Served {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.0.lock().read(number.0, offset as usize, size as usize) {
+        let is_memory = self.handles.lock().memory.contains(&number.0);
+        if let Some(errno) = self.trouble(Doing::Read).filter(|_| !is_memory) {
+            return reply.error(errno);
+        }
+        match self.disk.lock().read(number.0, offset as usize, size as usize) {
             Ok(bytes) => reply.data(bytes),
             Err(refused) => reply.error(refused.into()),
         }
@@ -283,26 +426,68 @@ impl Filesystem for Served {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.0.lock().write(number.0, offset as usize, data) {
+        let mut disk = self.disk.lock();
+        let end = offset as usize + data.len();
+        let doing = match disk.node(number.0) {
+            Ok(Node { kind: Kind::File(bytes), .. }) if end <= bytes.now().len() => Doing::Overwrite,
+            _ => Doing::Grow,
+        };
+        if let Some(errno) = self.trouble(doing) {
+            return reply.error(errno);
+        }
+        match disk.write(number.0, offset as usize, data) {
             Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
             Err(refused) => reply.error(refused.into()),
         }
+    }
+
+    fn open(&self, _request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.disk.lock().node(number.0) {
+            Ok(node) => {
+                let mut handles = self.handles.lock();
+                reply.opened(handles.open(node.failed_syncs), handles.keeps(number));
+            }
+            Err(refused) => reply.error(refused.into()),
+        }
+    }
+
+    fn opendir(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.open(request, number, flags, reply);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.handles.lock().told.remove(&file.0);
+        reply.ok();
+    }
+
+    fn releasedir(&self, _request: &Request, _number: INodeNo, file: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.handles.lock().told.remove(&file.0);
+        reply.ok();
     }
 
     fn flush(&self, _request: &Request, _number: INodeNo, _file: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn fsync(&self, _request: &Request, number: INodeNo, _file: FileHandle, _data_only: bool, reply: ReplyEmpty) {
-        done(self.0.lock().sync(number.0), reply);
+    fn fsync(&self, _request: &Request, number: INodeNo, file: FileHandle, _data_only: bool, reply: ReplyEmpty) {
+        self.sync(number, file, reply);
     }
 
-    fn fsyncdir(&self, _request: &Request, number: INodeNo, _file: FileHandle, _data_only: bool, reply: ReplyEmpty) {
-        done(self.0.lock().sync(number.0), reply);
+    fn fsyncdir(&self, _request: &Request, number: INodeNo, file: FileHandle, _data_only: bool, reply: ReplyEmpty) {
+        self.sync(number, file, reply);
     }
 
     fn readdir(&self, _request: &Request, number: INodeNo, _file: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let disk = self.0.lock();
+        let disk = self.disk.lock();
         let names = match disk.node(number.0) {
             Ok(Node { kind: Kind::Folder(names), .. }) => names.now(),
             Ok(_) => return reply.error(Errno::ENOTDIR),
@@ -321,6 +506,7 @@ impl Filesystem for Served {
 
     fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
         let blocks = 1 << 22;
-        reply.statfs(blocks, blocks, blocks, 1 << 20, 1 << 20, BLOCK, 255, BLOCK);
+        let free = if *self.trouble.lock() == Trouble::Full { 0 } else { blocks };
+        reply.statfs(blocks, free, free, 1 << 20, 1 << 20, BLOCK, 255, BLOCK);
     }
 }

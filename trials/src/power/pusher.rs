@@ -45,14 +45,14 @@ pub struct Pusher {
     tags: BTreeMap<usize, BTreeSet<Target>>,
     /// Images whose manifests were acknowledged.
     kept: BTreeSet<usize>,
-    /// The one whose manifest was on its way when the power went.
-    tried: Option<usize>,
+    /// Those whose manifests were sent, and not acknowledged.
+    tried: BTreeSet<usize>,
 }
 
 impl Pusher {
     pub fn new(number: usize, random: Rng) -> Self {
         let tags = (0..TAGS).map(|tag| (tag, BTreeSet::from([None]))).collect();
-        Self { repository: format!("app-{number}"), random, tags, kept: BTreeSet::new(), tried: None }
+        Self { repository: format!("app-{number}"), random, tags, kept: BTreeSet::new(), tried: BTreeSet::new() }
     }
 
     /// The images that are there.
@@ -93,13 +93,12 @@ impl Pusher {
             push_blob(server, &repo, blob, self.random.u8(..))?;
             *acknowledged += 1;
         }
-        self.tried = Some(number);
+        self.tried.insert(number);
         self.tags.get_mut(&tag)?.insert(Some(number));
         answered(repo.put_request(&format!("t{tag}"), OCI_MANIFEST, &image.manifest).try_send(), &[201])?;
         *acknowledged += 1;
         self.tags.insert(tag, BTreeSet::from([Some(number)]));
         self.kept.insert(number);
-        self.tried = None;
         Some(())
     }
 
@@ -125,10 +124,10 @@ impl Pusher {
             assert!(possible.contains(&found), "{told}: {}:t{tag} is {found:?} and may be {possible:?}", self.repository);
             *possible = BTreeSet::from([found]);
         }
-        if let Some(number) = self.tried.take()
-            && repo.manifest(&images.0[number].digest).status == 200
-        {
-            self.kept.insert(number);
+        for number in std::mem::take(&mut self.tried) {
+            if repo.manifest(&images.0[number].digest).status == 200 {
+                self.kept.insert(number);
+            }
         }
         for number in &self.kept {
             let image = &images.0[*number];

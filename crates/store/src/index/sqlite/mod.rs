@@ -43,7 +43,7 @@ pub(crate) const SCHEMA_VERSION: usize = SCHEMA.len();
 const MARKS: usize = 512;
 
 /// How long another connection's lock is waited for. Only checkpoints and the opening of the index take one that matters.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY: Duration = Duration::from_secs(5);
 
 /// An index in a SQLite file.
 pub struct Sqlite {
@@ -135,8 +135,16 @@ fn take(connection: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
 
 /// Maps an engine error, telling a full disk from all others.
 fn failed(context: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode;
     move |error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Busy("another process keeps the index from being changed")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::IndexDamaged { context, source: Box::new(error) }
+        }
         _ => StoreError::Backend { context, source: Box::new(error) },
     }
 }

@@ -5,6 +5,7 @@
 //! because a sync of the log covers all of it.
 
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -175,6 +176,12 @@ impl Loop {
             self.checkpoint();
         }
         self.join_checkpointer();
+        // Closing the index copies the log back.
+        if self.broken
+            && let Err(error) = self.mend()
+        {
+            tracing::error!(%error, "cannot mend the index after an error of the disk");
+        }
     }
 
     fn join_checkpointer(&mut self) {
@@ -217,6 +224,9 @@ impl Loop {
                 tracing::error!(error = &error as &dyn std::error::Error, "an index transaction failed");
                 let again = |error: &StoreError| match error {
                     StoreError::Full => StoreError::Full,
+                    StoreError::ReadOnly => StoreError::ReadOnly,
+                    StoreError::Busy(what) => StoreError::Busy(what),
+                    StoreError::IndexDamaged { context, .. } => StoreError::IndexDamaged { context, source: text.clone().into() },
                     _ => StoreError::Backend { context: "committing to the index", source: text.clone().into() },
                 };
                 for job in jobs {
@@ -229,7 +239,7 @@ impl Loop {
     /// One transaction over all jobs.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
         if self.broken {
-            self.mend().map_err(failed("mending the index after an error of the disk"))?;
+            self.mend().map_err(|error| StoreError::io("mending the index after an error of the disk", error))?;
         }
         let sync = jobs.iter().any(|job| job.kind().is_synced());
         #[cfg(feature = "planted")]
@@ -238,19 +248,50 @@ impl Loop {
         if result.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        let result = result.map_err(failed("committing to the index"));
-        self.broken |= matches!(&result, Err(error) if !matches!(error, StoreError::Full));
+        let result = result.map_err(|error| self.told(failed("committing to the index")(error)));
+        // Who was not let in has written nothing.
+        self.broken |= matches!(&result, Err(error) if !matches!(error, StoreError::Full | StoreError::Busy(_)));
         result
     }
 
-    /// After an error of the disk parts of the log may never have reached it, and nothing that follows them would be found again. So all of the log is copied
-    /// into the database and synced there before anything else is promised.
-    fn mend(&mut self) -> rusqlite::Result<()> {
-        let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        self.broken = busy != 0;
-        if self.broken {
-            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+    /// The engine says of a disk that may not be written to no more than that writing has failed.
+    fn told(&self, error: StoreError) -> StoreError {
+        // After an error of its own a file system may be so without saying it to statvfs.
+        let is_read_only = || {
+            let probe = self.path.with_extension("probe");
+            let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+            let _ = std::fs::remove_file(&probe);
+            made.is_err_and(|error| error.kind() == ErrorKind::ReadOnlyFilesystem)
+        };
+        match error {
+            StoreError::Backend { .. } if is_read_only() => StoreError::ReadOnly,
+            error => error,
         }
+    }
+
+    /// After an error of the disk parts of the log may never have reached it, though the kernel has them in memory and believes them written. What follows such a
+    /// gap would not be found again after a loss of power; and had it been copied into the database by then, the start would lay what is before the gap
+    /// over pages that are newer. So the log is written once more and synced before anything else is promised, and not copied back until then.
+    fn mend(&mut self) -> std::io::Result<()> {
+        let log = match std::fs::OpenOptions::new().read(true).write(true).open(self.path.with_extension("sqlite-wal")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.broken = false;
+                return Ok(());
+            }
+            log => log?,
+        };
+        let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
+        loop {
+            match log.read_at(&mut buffer, offset)? {
+                0 => break,
+                count => {
+                    log.write_all_at(&buffer[..count], offset)?;
+                    offset += count as u64;
+                }
+            }
+        }
+        log.sync_data()?;
+        self.broken = false;
         Ok(())
     }
 
@@ -287,6 +328,9 @@ impl Loop {
 
     /// Keeps the write-ahead log short. The copying is done by a thread of its own with its own connection, which blocks nobody.
     fn checkpoint(&mut self) {
+        if self.broken {
+            return;
+        }
         let size = std::fs::metadata(self.path.with_extension("sqlite-wal")).map_or(0, |metadata| metadata.len());
         let pages = i64::try_from(size / 4096).unwrap_or(i64::MAX);
         if pages < CHECKPOINT_PAGES {
