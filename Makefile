@@ -26,8 +26,8 @@ bench: ## measures wharf beside its peers; ARGS="--help" says more
 trials: ## random work against a real registry, each answer compared; ARGS="model --seconds 3600"
 	@scripts/trials $(ARGS)
 
-fuzz: ## feeds mutated input to every parser for FUZZ_SECONDS each [60]
-	@scripts/fuzz
+fuzz: ## random input for every parser, FUZZ_SECONDS long [60]; ARGS="libfuzzer stream 3600"
+	@scripts/fuzz $(ARGS)
 
 lint: ## formatting and clippy, with warnings denied
 	@scripts/lint

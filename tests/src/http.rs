@@ -149,6 +149,7 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
+    older: bool,
 }
 
 impl Connection {
@@ -158,7 +159,12 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream: BufReader::new(stream), older: false })
+    }
+
+    /// From now on answers may be of HTTP/1.0, for requests that are.
+    pub fn accept_older(&mut self) {
+        self.older = true;
     }
 
     /// Sends raw bytes.
@@ -210,7 +216,7 @@ impl Connection {
         let mut words = line.splitn(3, ' ');
         let (version, status) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let status = status.parse().map_err(|_| malformed(format!("status line {line:?}")))?;
-        if version != "HTTP/1.1" {
+        if version != "HTTP/1.1" && !(self.older && version == "HTTP/1.0") {
             return Err(malformed(format!("version {version:?}")));
         }
         let mut headers = Vec::new();

@@ -219,7 +219,7 @@ fn volumes_know_nobody() {
     graph.expect_without("wharf-volumes", &found, &HTTP);
 }
 
-/// Only the binary, the tests and the benches see the registry's inside.
+/// Only the binary, the fuzz targets and the benches see the registry's inside.
 #[test]
 fn only_the_binary_knows_the_registry() {
     let graph = Graph::read();
@@ -230,9 +230,17 @@ fn only_the_binary_knows_the_registry() {
         .filter(|member| graph.edges[*member].iter().any(|(id, _)| id == registry))
         .map(|member| graph.names[member].as_str())
         .collect();
-    let allowed = BTreeSet::from(["wharf", "wharf-tests", "wharf-bench"]);
+    let allowed = BTreeSet::from(["wharf", "wharf-fuzz", "wharf-bench"]);
     assert!(users.is_subset(&allowed), "wharf-registry is used by {users:?}");
     assert!(users.contains("wharf"));
+}
+
+/// Fuzz targets know every parser, and nobody knows them.
+#[test]
+fn nobody_knows_the_fuzz_targets() {
+    let graph = Graph::read();
+    let fuzz = graph.id("wharf-fuzz");
+    assert!(graph.members.iter().all(|member| graph.edges[member].iter().all(|(id, _)| id != fuzz)));
 }
 
 /// Trials know the program from outside, as the tests do, and nobody knows them. What plants faults is in no program that is built by default.

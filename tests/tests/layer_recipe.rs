@@ -70,7 +70,14 @@ fn the_recipe_follows_the_workspace() {
 fn copied_checkout(bitbake: &BitBake) -> PathBuf {
     let checkout = bitbake.path("../checkout");
     let taken = [".cargo", "Cargo.lock", "Cargo.toml", "LICENSE", "bench", "crates", "meta-wharf"];
-    for name in taken.into_iter().chain(["tests/Cargo.toml", "tests/src", "trials/Cargo.toml", "trials/src"]) {
+    for name in taken.into_iter().chain([
+        "fuzz/Cargo.toml",
+        "fuzz/src",
+        "tests/Cargo.toml",
+        "tests/src",
+        "trials/Cargo.toml",
+        "trials/src",
+    ]) {
         let target = checkout.join(name);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         run_tool("cp", &["-r", repository(name).to_str().unwrap(), target.to_str().unwrap()], None);

@@ -223,6 +223,40 @@ fn a_malformed_chunk() {
     scene.expect_nothing_left();
 }
 
+/// Nothing on a connection counts behind fields that follow a last chunk, nor behind a chunked body that nobody asked for: where a line feed alone is the end of
+/// the body for whoever is in front, and a part of such a field here, the two would see different requests.
+#[test]
+fn trailers_are_the_end() {
+    let scene = Scene::new();
+    let location = scene.repo().start_upload();
+    let inner = "GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n";
+    let hidden = "\nHEAD /v2/ HTTP/1.1\r\nHost: h\r\nContent-Length: 34\r\n\r\n";
+    for (asked, end, status) in [
+        (format!("PATCH {location}"), "X-A: b\r\n\r\n", 202),
+        (format!("PATCH {location}0"), "X-A: b\r\n\r\n", 404),
+        ("GET /v2/".to_owned(), "X-A: b\r\n\r\n", 200),
+        ("GET /v2/".to_owned(), "\r\n", 200),
+        (format!("PATCH {location}"), &format!("X-A: b\r\n{hidden}"), 202),
+        ("GET /v2/".to_owned(), &format!("X-A: b\r\n{hidden}"), 200),
+        (format!("PATCH {location}"), "\r\n", 202),
+    ] {
+        let request = format!("{asked} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n{end}{inner}");
+        let mut connection = scene.server.connect();
+        connection.write(request.as_bytes()).unwrap();
+        let answer = connection.read_response("PATCH").unwrap();
+        assert_eq!(answer.status, status, "{request:?}: {}", answer.describe());
+        // Only a body that was read to an end that is plain to all leaves the connection open.
+        if end == "\r\n" && asked.starts_with("PATCH") {
+            connection.read_response("GET").unwrap().expect(200);
+        } else {
+            assert_eq!(answer.header("Connection"), "close", "{request:?}");
+            assert!(connection.read_to_end().unwrap().is_empty(), "{request:?}");
+        }
+    }
+    scene.cancel(&location);
+    scene.expect_nothing_left();
+}
+
 /// What is not HTTP at all ends its connection, and nothing more.
 #[test]
 fn what_is_not_http() {

@@ -11,6 +11,7 @@ pub mod model;
 pub mod options;
 mod plan;
 pub mod power;
+pub mod uploads;
 
 pub use failure::{Failure, Result};
 pub use plan::{Clock, Found, Limit, Plan, Report};
@@ -34,5 +35,10 @@ pub const TRIALS: &[Trial] = &[
         name: "faults",
         proves: "a failing disk, a lack of descriptors or a held index end nobody else's work",
         run: faults::run,
+    },
+    Trial {
+        name: "uploads",
+        proves: "a million small uploads leave nothing, and cost the last what they cost the first",
+        run: uploads::run,
     },
 ];

@@ -54,6 +54,22 @@ pub mod fuzzing {
         assert!(!format!("{presented:?}").contains("secret"));
     }
 
+    /// An issuer's keys, and a line further a token that claims to be of it.
+    pub fn keys(data: &[u8]) {
+        let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+        let (keys, token) = data.split_at(end);
+        let (name, url, audience) = ("ci".to_owned(), "https://ci.example".to_owned(), "wharf".to_owned());
+        let issuers = Issuers::new(vec![Issuer { name, url, audience, claims: Default::default(), ca: None }]);
+        if issuers.learn(0, Some(keys)).is_ok()
+            && let Ok(token) = std::str::from_utf8(token.get(1..).unwrap_or_default())
+        {
+            // Who brings the keys may well bring what they have signed; nobody else's word counts.
+            let _ = issuers.refresh(token);
+            assert!(issuers.is_theirs(token) || matches!(issuers.check(token, 1_800_000_000), crate::Vouched::Nobody));
+            let _ = issuers.check(token, 1_800_000_000);
+        }
+    }
+
     /// A `scope`.
     pub fn scope(data: &[u8]) {
         let Ok(text) = std::str::from_utf8(data) else { return };

@@ -49,3 +49,10 @@ pub use source::{RepositorySource, Source};
 pub use tls::{Tls, Verify, pinned};
 pub use transport::Access;
 pub use tree::{Manifest, Tree};
+
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Entrances for the fuzz targets: whatever reads what a registry answers.
+    pub use crate::auth::challenge::fuzz as challenge;
+    pub use crate::ranges::multipart::fuzz as multipart;
+}

@@ -9,7 +9,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -270,13 +270,14 @@ impl Place {
 /// A file of a layout's folder.
 fn member(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LayoutError> {
     let file = folder.join(name);
-    match File::open(&file) {
-        Ok(open) => {
-            let length = open.metadata().map_err(LayoutError::io(&file))?.len();
+    match look(&file).map_err(LayoutError::io(&file))? {
+        Found::File(length) => {
+            let open = File::open(&file).map_err(LayoutError::io(&file))?;
             content::read(&open, Span { offset: 0, length }, name, folder).map(Some)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LayoutError::io(&file)(error)),
+        Found::Nothing => Ok(None),
+        // To open a pipe would be to wait for somebody who writes to it.
+        Found::Folder | Found::Other => Err(LayoutError::not_a_layout(folder, format!("its {name} is no file"))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -261,6 +261,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, pee
     };
     for (name, value) in &shared.extra_headers {
         response.headers_mut().insert(name.clone(), value.clone());
+    }
+    if head.version < Version::HTTP_2 && !body.as_ref().is_some_and(RequestBody::is_delimited) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let received = body.map_or(0, |body| body.received());
     shared.metrics.received.inc_by(received);

@@ -24,6 +24,10 @@ pub(crate) struct RequestBody {
     /// The client waits for a go-ahead before it sends; without one nothing comes.
     expects: bool,
     broken: bool,
+    /// All of it came, and nothing behind it.
+    ended: bool,
+    /// Fields came behind the last chunk.
+    trailers: bool,
 }
 
 impl RequestBody {
@@ -35,6 +39,8 @@ impl RequestBody {
             received: 0,
             expects: headers.contains_key(header::EXPECT),
             broken: false,
+            ended: false,
+            trailers: false,
         }
     }
 
@@ -48,12 +54,21 @@ impl RequestBody {
         self.received
     }
 
+    /// Whether all agree on where the next request begins: behind a length, or behind a last chunk that was seen with nothing after it. For a line feed alone
+    /// is a part of a trailer field to hyper, where others may see the end of the body, and then a request in what is still a trailer here.
+    pub(crate) fn is_delimited(&self) -> bool {
+        self.announced.is_some() || self.ended
+    }
+
     /// The next bytes; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
             let frame = match tokio::time::timeout(self.patience, self.inner.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.ended = !self.trailers;
+                    return Ok(None);
+                }
                 Ok(Some(Err(_))) => {
                     self.broken = true;
                     return Err(ApiError::Body("the connection was lost or the encoding is wrong"));
@@ -63,9 +78,12 @@ impl RequestBody {
                     return Err(ApiError::Body("nothing came for too long"));
                 }
             };
-            if let Ok(data) = frame.into_data() {
-                self.received += data.len() as u64;
-                return Ok(Some(data));
+            match frame.into_data() {
+                Ok(data) => {
+                    self.received += data.len() as u64;
+                    return Ok(Some(data));
+                }
+                Err(_) => self.trailers = true,
             }
         }
     }

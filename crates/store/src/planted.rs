@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 /// What `WHARF_PLANTED` names: one of these, for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Planted {
+    /// `expire`: uploads that nobody goes on with stay.
+    Expire,
     /// `fsync`: what is acknowledged was synced nowhere.
     Fsync,
     /// `lease`: who asks for a blob is told that it is there, and gets no lease.
@@ -32,13 +34,14 @@ impl Planted {
 fn choose() -> Option<Planted> {
     let chosen = match std::env::var("WHARF_PLANTED").unwrap_or_default().as_str() {
         "" => None,
+        "expire" => Some(Planted::Expire),
         "fsync" => Some(Planted::Fsync),
         "lease" => Some(Planted::Lease),
         "mount" => Some(Planted::Mount),
         "unlink" => Some(Planted::Unlink),
         "untag" => Some(Planted::Untag),
         other => {
-            tracing::error!("WHARF_PLANTED={other} is none of fsync, lease, mount, unlink, untag");
+            tracing::error!("WHARF_PLANTED={other} is none of expire, fsync, lease, mount, unlink, untag");
             std::process::exit(2)
         }
     };

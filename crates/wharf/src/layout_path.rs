@@ -86,14 +86,15 @@ fn listed(images: &[NamedImage]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a file with an
-/// ending, as archives have: some other file may well be called like an image.
+/// An argument as a path that exists, and what of it is meant. A name alone is one only when a layout is called so here, or a folder or
+/// file with an ending, as layouts and archives have: some other file may well be called like an image.
 pub fn find(argument: &str) -> Option<(PathBuf, Option<Pick>)> {
     let is_one = |text: &str| {
         let path = Path::new(text);
         let Some(found) = look(path).ok().filter(|found| *found != Found::Nothing) else { return false };
         let is_archive = || matches!(found, Found::File(_)) && ARCHIVES.iter().any(|end| text.ends_with(end));
-        text.contains('/') || is_archive() || Layout::open(path).is_ok()
+        let is_meant = || found == Found::Folder && is_meant(text);
+        text.contains('/') || is_archive() || is_meant() || Layout::open(path).is_ok()
     };
     if is_one(argument) {
         return Some((PathBuf::from(argument), None));

@@ -124,7 +124,7 @@ impl Picture {
     ) -> Result<Self, Failure> {
         match whereabouts {
             Whereabouts::Layout { path, pick } => {
-                let layout = Layout::open(path).map_err(|error| Failure::new(error.to_string()))?;
+                let layout = Layout::open(path).map_err(|error| Failure::of(&error))?;
                 let root = layout_path::one_of(&layout, pick.as_ref())?;
                 Ok(Self { shown: whereabouts.full(settings), root, content: Content::Layout(layout) })
             }

@@ -81,6 +81,16 @@ fn quoted_or_token(text: &str) -> (String, &str) {
     (value, "")
 }
 
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for challenge in parse(text) {
+        if let Challenge::Bearer { realm, service } = challenge {
+            assert!(realm.len() + service.map_or(0, |service| service.len()) <= text.len(), "more than was sent");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Who asks, as far as the registry wants to know: the answer to its challenge, and the tokens that were fetched for it.
 
-mod challenge;
+pub(crate) mod challenge;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Parts of a blob: many ranges in one request where the registry takes that, fewer or the whole where it does not.
 
-mod multipart;
+pub(crate) mod multipart;
 mod request;
 
 use std::collections::VecDeque;

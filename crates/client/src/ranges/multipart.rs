@@ -168,6 +168,43 @@ impl Parts {
     }
 }
 
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (kind, answer) = data.split_at(end);
+    let Ok(kind) = std::str::from_utf8(kind) else { return };
+    if let Some(ContentRange { range, total }) = ContentRange::parse(kind) {
+        assert!(range.start < range.end && total.is_none_or(|total| range.end <= total));
+    }
+    let answer = Bytes::copy_from_slice(answer.get(1..).unwrap_or_default());
+    // What is read does not depend on the pieces that it came in.
+    let read = |step: usize| {
+        let mut parts = Parts::new(kind)?.ok()?;
+        let (mut rest, mut found, mut open) = (answer.clone(), Vec::new(), false);
+        loop {
+            match parts.next() {
+                Ok(Event::Part(part)) => {
+                    found.push((part, Vec::new()));
+                    open = true;
+                }
+                Ok(Event::Bytes(bytes)) => {
+                    assert!(open, "bytes of no part");
+                    found.last_mut()?.1.extend_from_slice(&bytes);
+                }
+                Ok(Event::More) if rest.is_empty() => return Some((found, "early")),
+                Ok(Event::More) => parts.feed(rest.split_to(step.min(rest.len()))),
+                Ok(Event::End) => return Some((found, "end")),
+                Err(Malformed(what)) => return Some((found, what)),
+            }
+        }
+    };
+    let (whole, single) = (read(usize::MAX), read(1));
+    assert_eq!(whole, single);
+    for (part, bytes) in whole.map(|(found, _)| found).unwrap_or_default() {
+        assert!(bytes.len() as u64 <= part.range.end - part.range.start);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

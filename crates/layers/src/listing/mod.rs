@@ -17,6 +17,14 @@ pub use toc::Wanted;
 const WHITEOUT: &[u8] = b".wh.";
 /// What hides all that the layers below have in a directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Bytes of memory for names and attributes of one layer, enough for a million files; and for those of all layers of an image.
+const MEMORY_MAX: usize = 256 << 20;
+const LISTED_MAX: usize = 4 * MEMORY_MAX;
+/// Bytes that it takes to remember a file, besides its name and attributes.
+const REMEMBERED: usize = 200;
+/// Folders that a file may lie in, one in another: as many as are laid out at most.
+const DEPTH_MAX: usize = 512;
+
 /// What else begins so is bookkeeping of the file system that the rule comes from.
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 
@@ -91,6 +99,8 @@ pub struct Changeset {
     links: Vec<(EntryPath, EntryPath)>,
     hidden: Vec<EntryPath>,
     opaque: Vec<EntryPath>,
+    /// Bytes in all of them.
+    remembered: usize,
 }
 
 impl Changeset {
@@ -103,10 +113,15 @@ impl Changeset {
     ///
     /// # Errors
     ///
-    /// [`LayersError::Name`] for a name that is no place below the root, [`LayersError::Refused`] for a regular file without a digest.
+    /// [`LayersError::Name`] for a name that is no place below the root, [`LayersError::Refused`] for a regular file without a digest, for one that lies too deep
+    /// and for more than 256 MiB of names and attributes.
     pub fn add(&mut self, entry: &Entry, content: Option<Content>) -> Result<(), LayersError> {
         let parse = |name: &[u8]| EntryPath::parse(name).map_err(|why| LayersError::Name { name: name.to_vec(), why });
         let path = parse(&entry.name)?;
+        if path.parts().count() > DEPTH_MAX {
+            return Err(LayersError::Refused { name: entry.name.clone(), why: "it lies too deep".to_owned() });
+        }
+        self.count(entry)?;
         if let Some(name) = path.file_name().filter(|name| name.starts_with(WHITEOUT)) {
             let folder = path.parent().unwrap_or_default();
             if name == OPAQUE {
@@ -140,6 +155,20 @@ impl Changeset {
         Ok(())
     }
 
+    fn count(&mut self, entry: &Entry) -> Result<(), LayersError> {
+        let target = match &entry.kind {
+            Kind::Symlink(target) | Kind::Hardlink(target) => target.len(),
+            _ => 0,
+        };
+        let attributes: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.remembered += REMEMBERED + entry.name.len() + target + attributes;
+        if self.remembered > MEMORY_MAX {
+            let why = format!("with it, names and attributes take more than {} MiB", MEMORY_MAX >> 20);
+            return Err(LayersError::Refused { name: entry.name.clone(), why });
+        }
+        Ok(())
+    }
+
     fn put(&mut self, path: &EntryPath, file: &Arc<File>) {
         replace(&mut self.files, path, file);
     }
@@ -151,6 +180,8 @@ impl Changeset {
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     files: BTreeMap<EntryPath, Arc<File>>,
+    /// Bytes in the layers that were laid over each other.
+    remembered: usize,
 }
 
 impl Listing {
@@ -163,8 +194,16 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// [`LayersError::Refused`] for a hard link to a file that is nowhere.
+    /// [`LayersError::Refused`] for a hard link to a file that is nowhere, and for more than 1 GiB of names and attributes in all layers.
     pub fn apply(&mut self, layer: &Changeset) -> Result<(), LayersError> {
+        self.remembered += layer.remembered;
+        if self.remembered > LISTED_MAX {
+            let why = format!("with its layer, names and attributes take more than {} MiB", LISTED_MAX >> 20);
+            return Err(LayersError::Refused {
+                name: layer.files.keys().next().map_or_else(Vec::new, |path| path.as_bytes().to_vec()),
+                why,
+            });
+        }
         let mut links = Vec::with_capacity(layer.links.len());
         for (path, target) in &layer.links {
             let found = layer.files.get(target).or_else(|| self.files.get(target));

@@ -11,16 +11,17 @@ use crate::{EntryPath, Kind, LayersError};
 
 /// Bytes of content that are read at once.
 const BUFFER: usize = 128 << 10;
-/// Bytes of holes that are hashed as the zeros they are. A header of a few bytes may claim more of them than could ever be hashed.
+/// Bytes of holes in all files of a layer that are hashed as the zeros they are. A header of a few bytes may claim more of them than could ever be hashed, and
+/// there may be thousands of such headers.
 const MAX_HOLES: u64 = 8 << 30;
-/// What stands before the map and the stored bytes of a file with more holes than that, so that its digest is no other file's.
+/// What stands before the map and the stored bytes of a file with more holes than are left of that, so that its digest is no other file's.
 const SPARSE: &[u8] = b"a sparse file\0";
 
 impl Changeset {
     /// Reads an archive that is not compressed, to the end of the stream, and gives a collector what it wants.
     ///
-    /// A sparse file is what it reads as, so that it equals the same file written in full; only one with more than 8 GiB of holes equals none but
-    /// those with the same holes.
+    /// A sparse file is what it reads as, so that it equals the same file written in full; only one with which the layer has
+    /// more than 8 GiB of holes equals none but those with the same holes.
     ///
     /// # Errors
     ///
@@ -30,6 +31,7 @@ impl Changeset {
         let mut layer = Self::new();
         let mut reader = TarReader::new(archive);
         let mut buffer = vec![0; BUFFER];
+        let mut holes = 0;
         while let Some(member) = reader.next()? {
             if member.entry.kind != Kind::Regular {
                 layer.add(&member.entry, None)?;
@@ -38,7 +40,7 @@ impl Changeset {
             let path = EntryPath::parse(&member.entry.name);
             let wanted = path.ok().filter(|path| member.entry.size <= MAX_FILE && collector.wants(path));
             let mut sink = Sink { hash: Sha256::new(), kept: wanted.is_some().then(Vec::new) };
-            read(&mut reader, &member, &mut buffer, &mut sink).map_err(failed())?;
+            read(&mut reader, &member, &mut buffer, &mut sink, &mut holes).map_err(failed())?;
             let content: Content = sink.hash.finalize().into();
             if let (Some(path), Some(bytes)) = (wanted, sink.kept) {
                 collector.take(&path, content, &bytes)?;
@@ -74,10 +76,13 @@ impl Sink {
     }
 }
 
-fn read(reader: &mut impl Read, member: &Member, buffer: &mut [u8], sink: &mut Sink) -> std::io::Result<()> {
+/// `holes` are the bytes of holes that were hashed of this layer.
+fn read(reader: &mut impl Read, member: &Member, buffer: &mut [u8], sink: &mut Sink, holes: &mut u64) -> std::io::Result<()> {
     let size = member.entry.size;
     let Some(extents) = &member.sparse else { return stored(reader, member.stored, buffer, sink) };
-    if size.saturating_sub(member.stored) > MAX_HOLES {
+    let own = size.saturating_sub(member.stored);
+    *holes = holes.saturating_add(own);
+    if *holes > MAX_HOLES {
         sink.put(SPARSE);
         for number in extents.iter().flat_map(|Extent { offset, length }| [*offset, *length]).chain([u64::MAX, size]) {
             sink.put(&number.to_be_bytes());

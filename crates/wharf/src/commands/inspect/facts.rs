@@ -1,6 +1,6 @@
 //! What there is to know of an image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use wharf_client::{ClientError, Source, Tree, is_about_another};
@@ -56,7 +56,7 @@ impl Facts {
             Document::Index(index) => (true, index.annotations.unwrap_or_default()),
             Document::Image(_) => (false, BTreeMap::new()),
         };
-        list(&tree, &picture.root, &mut listed).map_err(failed)?;
+        list(&tree, &picture.root, &mut BTreeSet::new(), &mut listed).map_err(failed)?;
         let mut images = Vec::new();
         let mut others = Vec::new();
         let mut length = 0;
@@ -97,8 +97,17 @@ fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Document, ClientError>
     Document::parse(bytes, &descriptor.media_type).map_err(|source| ClientError::Document { digest: descriptor.digest, source })
 }
 
-/// The images below a manifest of a tree, which bounds how many and how deep they are. What is about another manifest is left out.
-fn list(tree: &Tree, descriptor: &Descriptor, found: &mut Vec<(Descriptor, Bytes, ImageManifest)>) -> Result<(), ClientError> {
+/// The images below a manifest of a tree, which bounds how many and how deep they are. What is about another manifest is left out. An index that is named again,
+/// and `seen` then, has nothing new.
+fn list(
+    tree: &Tree,
+    descriptor: &Descriptor,
+    seen: &mut BTreeSet<Digest>,
+    found: &mut Vec<(Descriptor, Bytes, ImageManifest)>,
+) -> Result<(), ClientError> {
+    if seen.contains(&descriptor.digest) {
+        return Ok(());
+    }
     let known = || found.iter().any(|(known, ..)| known.digest == descriptor.digest && known.platform == descriptor.platform);
     let Some(manifest) = tree.manifest(&descriptor.digest).filter(|_| !is_about_another(descriptor) && !known()) else {
         return Ok(());
@@ -108,7 +117,10 @@ fn list(tree: &Tree, descriptor: &Descriptor, found: &mut Vec<(Descriptor, Bytes
             found.push((descriptor.clone(), manifest.bytes.clone(), image));
             Ok(())
         }
-        Document::Index(index) => index.manifests.iter().try_for_each(|child| list(tree, child, found)),
+        Document::Index(index) => {
+            seen.insert(descriptor.digest);
+            index.manifests.iter().try_for_each(|child| list(tree, child, seen, found))
+        }
     }
 }
 

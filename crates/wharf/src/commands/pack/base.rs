@@ -25,7 +25,7 @@ impl Base {
             return Err(Failure::new(format!("{text} not found"))
                 .hint("--base takes a layout on disk; `wharf pull IMAGE FOLDER` brings an image of a registry there"));
         };
-        let layout = Layout::open(&path).map_err(|error| Failure::new(error.to_string()))?;
+        let layout = Layout::open(&path).map_err(|error| Failure::of(&error))?;
         let root = layout_path::one_of(&layout, pick.as_ref())?;
         Self::read(layout, &root, architecture).map_err(about)
     }

@@ -116,7 +116,7 @@ pub async fn prepare(
 ) -> Result<Prepared, Failure> {
     let shown = candidate.shown();
     let about = |failure: Failure| failure.about(&format!("{shown} cannot be pushed"));
-    let mut layout = Layout::open(&candidate.path).map_err(|error| about(Failure::new(error.to_string())))?;
+    let mut layout = Layout::open(&candidate.path).map_err(|error| about(Failure::of(&error)))?;
     let mut temporary = None;
     if let Some(compression) = recompress {
         let Recompressed { layout: other, folder } =
@@ -126,7 +126,7 @@ pub async fn prepare(
     let tree = read(&layout, candidate.pick.as_ref()).await.map_err(about)?;
     // What cannot succeed is told before anything is sent.
     for blob in &tree.blobs {
-        layout.place(blob).map_err(|error| about(Failure::new(error.to_string())))?;
+        layout.place(blob).map_err(|error| about(Failure::of(&error)))?;
     }
     let tags = tags(settings, tagging, &shown, &tree).map_err(about)?;
     let Candidate { repository, name, machine, path, named, built, .. } = candidate;
