@@ -214,6 +214,31 @@ fn what_a_cut_left_is_read_before_it_counts() {
     expect_image(&restored(&backup, config()), "app", "v2", &image);
 }
 
+/// Root brings a backup back for the user whose place it is.
+#[test]
+fn what_root_restores_belongs_to_the_owner_of_the_place() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: giving files away takes root");
+        return;
+    }
+    let (server, place) = (Server::launch(Program::Wharf, config()), folder());
+    server.repo("app").push("v1", &Image::with_layers(&[100_000]));
+    let backup = place.path().join("backup");
+    server.owner("backup", &[text(&backup)]).expect(0);
+    let home = place.path().join("home");
+    fs::create_dir(&home).expect("create a folder");
+    std::os::unix::fs::chown(&home, Some(65_534), Some(65_534)).expect("give it away");
+    Wharf::new(place.path()).ok(&["restore", text(&backup), "--storage", text(&home.join("new/storage"))]);
+    let mut folders = vec![home];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("read a folder").flatten() {
+            let metadata = entry.metadata().expect("a file");
+            assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534), "{}", entry.path().display());
+            folders.extend(metadata.is_dir().then(|| entry.path()));
+        }
+    }
+}
+
 /// What would lose something, or mean nothing, is refused, and nothing is left.
 #[test]
 fn what_cannot_be_meant_is_refused() {

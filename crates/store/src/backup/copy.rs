@@ -121,6 +121,19 @@ pub(super) fn mirror(from: &Path, to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// Makes a folder and all in it belong to somebody, where one is given.
+pub(super) fn give(path: &Path, owner: Option<(u32, u32)>) -> Result<(), BackupError> {
+    let Some((uid, gid)) = owner else { return Ok(()) };
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(BackupError::io("give away", path))?;
+    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(BackupError::io("read", path))? {
+        give(&entry.map_err(BackupError::io("read", path))?.path(), owner)?;
+    }
+    Ok(())
+}
+
 /// Makes everything durable that was written on the file system of a folder.
 pub(super) fn sync_all_of(folder: &Path) -> Result<(), BackupError> {
     let sync = || rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from);

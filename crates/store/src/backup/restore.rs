@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use wharf_oci::Digest;
 
-use super::copy::{copy, mirror, sync_all_of, sync_folder};
+use super::copy::{copy, give, mirror, sync_all_of, sync_folder};
 use super::{Backup, BackupError, Copied};
 use crate::blobs::MARK as BLOBS_MARK;
 use crate::check;
@@ -43,11 +43,13 @@ pub fn is_unfinished(root: &Path) -> bool {
 
 /// Brings a backup back into the storage folder `root`, which must be locked and hold nothing, or what an interrupted restore has left. `beside` are the folders
 /// that were saved with it and are wanted, with the places that they get, which must not hold anything either. Files are copied, never linked, and each is held
-/// against its digest on the way; the index comes last. When it returns, everything is durable.
+/// against its digest on the way; the index comes last. Everything belongs to `owner` (user and group) where one is given, which takes root. When it returns,
+/// everything is durable.
 pub fn restore(
     backup: &Backup,
     root: &Path,
     beside: &[(&str, PathBuf)],
+    owner: Option<(u32, u32)>,
     seen: &mut dyn FnMut(Copied),
 ) -> Result<Restored, BackupError> {
     let began = Instant::now();
@@ -79,6 +81,7 @@ pub fn restore(
             fs::create_dir_all(above).map_err(BackupError::io("create", above))?;
         }
         mirror(&from, to)?;
+        give(to, owner)?;
         sync_all_of(to)?;
         restored.beside.push(name.to_owned());
     }
@@ -86,6 +89,7 @@ pub fn restore(
     let file = File::open(&source).map_err(BackupError::io("read", &source))?;
     copy(&file, &source, &target)?;
     mark_damaged(&target, &damaged).map_err(BackupError::Index)?;
+    give(root, owner)?;
     sync_all_of(root)?;
     fs::remove_file(&mark).map_err(BackupError::io("remove", &mark))?;
     sync_folder(root)?;
