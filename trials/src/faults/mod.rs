@@ -64,7 +64,8 @@ pub fn run(plan: &Plan) -> Result<Report> {
 fn config() -> Config {
     Config::default()
         .set("wharf.collection.interval", "1s")
-        .set("wharf.collection.lease", "2s")
+        // Longer than any push takes, those that wait for the index among them.
+        .set("wharf.collection.lease", "30s")
         .set("wharf.uploads.expire", "10s")
         .set("wharf.storage.min_free", "1MiB")
         // A trouble that ended is noticed by those who try again.

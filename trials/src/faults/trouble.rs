@@ -76,7 +76,12 @@ impl Trouble {
                 let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).context("its descriptors")?.count() as u64;
                 let few = Rlimit { current: Some(open), maximum: None };
                 let before = prlimit(pid, Resource::Nofile, Rlimit { maximum: hard_limit(server)?, ..few }).context("prlimit")?;
-                Ok(Remedy::Limit(pid, before))
+                // It ends by itself, for a connection that nobody can take has to wait.
+                let limited = std::thread::spawn(move || {
+                    std::thread::sleep(time);
+                    let _ = prlimit(pid, Resource::Nofile, before);
+                });
+                Ok(Remedy::Later(Some(limited)))
             }
             Self::Index => {
                 let index = Connection::open(server.root().join("index.sqlite")).context("the index")?;
@@ -87,7 +92,7 @@ impl Trouble {
                     std::thread::sleep(time);
                     drop(index.execute_batch("ROLLBACK"));
                 });
-                Ok(Remedy::Index(Some(held)))
+                Ok(Remedy::Later(Some(held)))
             }
         }
     }
@@ -110,16 +115,15 @@ impl fmt::Display for Trouble {
 /// Ends a trouble when it is dropped.
 pub enum Remedy<'a> {
     Disk(&'a Mounted),
-    Limit(Option<Pid>, Rlimit),
-    Index(Option<JoinHandle<()>>),
+    /// It ends by itself, and is waited for.
+    Later(Option<JoinHandle<()>>),
 }
 
 impl Drop for Remedy<'_> {
     fn drop(&mut self) {
         match self {
             Self::Disk(mounted) => mounted.suffer(mount::Trouble::None),
-            Self::Limit(pid, before) => drop(prlimit(*pid, Resource::Nofile, *before)),
-            Self::Index(held) => drop(held.take().map(JoinHandle::join)),
+            Self::Later(end) => drop(end.take().map(JoinHandle::join)),
         }
     }
 }
